@@ -1,0 +1,77 @@
+//! One record: `length(u32) crc32c(u32) flags(u8) payload`, integers little-endian. The checksum covers flags and payload.
+
+use std::borrow::Cow;
+
+/// Bytes before the payload.
+pub const HEADER_LEN: usize = 9;
+/// A stored payload longer than this is damage, not data; no batch comes near it (limits of the wire are far below).
+pub const MAX_PAYLOAD: usize = 256 << 20;
+/// Payloads below this are stored as they are: compressing them costs more than it saves.
+const COMPRESS_FROM: usize = 256;
+/// Flag: the payload is a zstd frame.
+const FLAG_ZSTD: u8 = 2;
+
+/// How payloads are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Not at all: the caller's payload is dense already.
+    #[default]
+    None,
+    /// zstd at level 1.
+    Zstd,
+}
+
+/// Appends the record of `payload` to `out`.
+pub fn encode(out: &mut Vec<u8>, payload: &[u8], compression: Compression) {
+    let compressed = match compression {
+        Compression::Zstd if payload.len() >= COMPRESS_FROM => {
+            zstd::bulk::compress(payload, 1).ok().filter(|c| c.len() < payload.len())
+        }
+        Compression::Zstd | Compression::None => None,
+    };
+    let (flags, body) = match &compressed {
+        Some(c) => (FLAG_ZSTD, c.as_slice()),
+        None => (0, payload),
+    };
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&[flags]), body);
+    out.reserve(HEADER_LEN + body.len());
+    // MAX_PAYLOAD keeps the length within u32; the writer refuses larger batches.
+    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    out.extend_from_slice(&crc.to_le_bytes());
+    out.push(flags);
+    out.extend_from_slice(body);
+}
+
+/// What stands at the front of some bytes.
+#[derive(Debug, PartialEq)]
+pub enum Decoded<'a> {
+    /// A whole record: its payload, and the bytes it takes up.
+    Record(Cow<'a, [u8]>, usize),
+    /// The bytes end inside a record; so many more are needed at least.
+    Incomplete,
+    /// The checksum or the compression is wrong; the record's claimed length in bytes.
+    Damaged(usize),
+}
+
+/// Decodes the record at the front of `input`.
+pub fn decode(input: &[u8]) -> Decoded<'_> {
+    let Some((header, rest)) = input.split_first_chunk::<HEADER_LEN>() else { return Decoded::Incomplete };
+    let [l0, l1, l2, l3, c0, c1, c2, c3, flags] = *header;
+    let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    if len > MAX_PAYLOAD {
+        return Decoded::Damaged(input.len());
+    }
+    let Some(body) = rest.get(..len) else { return Decoded::Incomplete };
+    let total = HEADER_LEN + len;
+    if crc32c::crc32c_append(crc32c::crc32c(&[flags]), body) != u32::from_le_bytes([c0, c1, c2, c3]) {
+        return Decoded::Damaged(total);
+    }
+    match flags {
+        0 => Decoded::Record(Cow::Borrowed(body), total),
+        FLAG_ZSTD => match zstd::bulk::decompress(body, MAX_PAYLOAD) {
+            Ok(p) => Decoded::Record(Cow::Owned(p), total),
+            Err(_) => Decoded::Damaged(total),
+        },
+        _ => Decoded::Damaged(total),
+    }
+}

@@ -1,0 +1,158 @@
+//! Appends records; one `write` for each batch.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::record::{self, Compression, MAX_PAYLOAD};
+use super::segment::{self, HEADER, WalPosition};
+use crate::disk::atomic_file;
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug)]
+pub struct WalOptions {
+    /// A new segment is begun when the current one is this long.
+    pub segment_bytes: u64,
+    /// Whether each append is synced before it returns; otherwise the owner calls [`Wal::sync`] on a timer.
+    pub sync_always: bool,
+    /// See [`Compression`].
+    pub compression: Compression,
+}
+
+impl Default for WalOptions {
+    /// 64 MiB segments: few files, and little to keep beyond what is already in blocks.
+    fn default() -> Self {
+        WalOptions { segment_bytes: 64 << 20, sync_always: false, compression: Compression::None }
+    }
+}
+
+/// The writing end of a log. Appends from several threads are put in a row by a lock.
+#[derive(Debug)]
+pub struct Wal {
+    dir: PathBuf,
+    options: WalOptions,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    position: WalPosition,
+    buffer: Vec<u8>,
+    unsynced: bool,
+    /// Set when a failed write could not be taken back: the next append begins a new segment first.
+    torn: bool,
+}
+
+impl Wal {
+    /// Begins a new segment after all those in `dir` (which is made if missing). Replay what is there before.
+    pub fn open(dir: &Path, options: WalOptions) -> io::Result<Wal> {
+        fs::create_dir_all(dir)?;
+        let next = segment::list(dir)?.last().map_or(0, |n| n + 1);
+        let (file, position) = new_segment(dir, next)?;
+        let inner = Inner { file, position, buffer: Vec::new(), unsynced: false, torn: false };
+        Ok(Wal { dir: dir.to_owned(), options, inner: Mutex::new(inner) })
+    }
+
+    /// Appends one record and returns the place after it. When it returns, the record survives a crash of the process
+    /// (and one of the machine, with `sync_always`). On an error nothing of the record will be replayed; a later append
+    /// may succeed again.
+    pub fn append(&self, payload: &[u8]) -> io::Result<WalPosition> {
+        if payload.len() > MAX_PAYLOAD {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "batch too large for the write-ahead log"));
+        }
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        inner.buffer.clear();
+        record::encode(&mut inner.buffer, payload, self.options.compression);
+        let full = inner.position.offset > HEADER.len() as u64
+            && inner.position.offset + inner.buffer.len() as u64 > self.options.segment_bytes;
+        if full || inner.torn {
+            self.roll_locked(inner)?;
+        }
+        let before = inner.position.offset;
+        let written = inner
+            .file
+            .write_all(&inner.buffer)
+            .and_then(|()| if self.options.sync_always { inner.file.sync_data() } else { Ok(()) });
+        if let Err(e) = written {
+            // Take the part back, so that it is neither replayed nor in the way of the next record.
+            let taken_back = inner.file.set_len(before).and_then(|()| inner.file.seek(SeekFrom::Start(before)));
+            inner.torn = taken_back.is_err();
+            return Err(e);
+        }
+        inner.unsynced = !self.options.sync_always;
+        inner.position.offset += inner.buffer.len() as u64;
+        if inner.buffer.capacity() > 4 << 20 {
+            inner.buffer = Vec::new();
+        }
+        Ok(inner.position)
+    }
+
+    /// Makes everything appended so far survive a crash of the machine.
+    pub fn sync(&self) -> io::Result<()> {
+        // The descriptor is duplicated so that appends go on while the disk works.
+        let file = {
+            let mut inner = self.lock();
+            if !inner.unsynced {
+                return Ok(());
+            }
+            inner.unsynced = false;
+            inner.file.try_clone()?
+        };
+        file.sync_data().inspect_err(|_| self.lock().unsynced = true)
+    }
+
+    /// The place after the last record.
+    pub fn position(&self) -> WalPosition {
+        self.lock().position
+    }
+
+    /// Ends the current segment and begins the next; returns its number. An empty segment is kept.
+    pub fn roll(&self) -> io::Result<u64> {
+        let mut inner = self.lock();
+        if inner.position.offset > HEADER.len() as u64 || inner.torn {
+            self.roll_locked(&mut inner)?;
+        }
+        Ok(inner.position.segment)
+    }
+
+    /// Removes the segments before `segment`; the current one always stays.
+    pub fn truncate_before(&self, segment: u64) -> io::Result<()> {
+        let current = self.position().segment;
+        for n in segment::list(&self.dir)?.into_iter().filter(|n| *n < segment && *n < current) {
+            fs::remove_file(segment::path(&self.dir, n))?;
+        }
+        atomic_file::sync_dir(&self.dir)
+    }
+
+    /// Bytes of all segments on disk.
+    pub fn size_bytes(&self) -> io::Result<u64> {
+        segment::list(&self.dir)?.into_iter().map(|n| fs::metadata(segment::path(&self.dir, n)).map(|m| m.len())).sum()
+    }
+
+    fn roll_locked(&self, inner: &mut Inner) -> io::Result<()> {
+        inner.file.sync_data()?;
+        let (file, position) = new_segment(&self.dir, inner.position.segment + 1)?;
+        inner.file = file;
+        inner.position = position;
+        inner.torn = false;
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        // A panic while the lock was held leaves at worst a torn record, which replay steps over.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn new_segment(dir: &Path, number: u64) -> io::Result<(File, WalPosition)> {
+    let path = segment::path(dir, number);
+    // A file of this number can only be the rest of a start that failed in between: nothing was acknowledged into it.
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&path)?;
+    // Append mode is not used: after a failed write the cursor is set back by hand.
+    file.write_all(&HEADER)?;
+    atomic_file::sync_dir(dir)?;
+    Ok((file, WalPosition { segment: number, offset: HEADER.len() as u64 }))
+}

@@ -1,0 +1,3 @@
+//! What campanile tells about itself: its metrics and its own log.
+
+pub mod metrics;

@@ -1,0 +1,1 @@
+//! Go text templates (placeholder until the engine lands).

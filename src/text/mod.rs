@@ -1,0 +1,7 @@
+//! Text of users: spans and carets, Go's quoting, regex syntax and templates.
+
+pub mod duration;
+pub mod go_regex;
+pub mod go_template;
+pub mod quote;
+pub mod span;
