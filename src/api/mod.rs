@@ -1,1 +1,4 @@
-//! (being built)
+//! The HTTP edge: protocols in, bytes out.
+
+pub mod error;
+pub mod params;
