@@ -1,7 +1,8 @@
 //! What the grammar allows and LogQL does not.
 
-use crate::logql::ast::{Expr, LogExpr, MetricExpr, MetricKind, RangeAggregation, RangeOp, StageKind, VectorOp};
+use crate::logql::ast::{Expr, LogExpr, MetricExpr, MetricKind, RangeAggregation, RangeOp, Stage, VectorOp};
 use crate::logql::parse::ParseError;
+use crate::logql::stages::Pipeline;
 use crate::model::Matcher;
 use crate::promql::ast::BinaryOp;
 use crate::text::go_regex::GoRegex;
@@ -26,16 +27,9 @@ pub fn selector(matchers: &[Matcher]) -> Result<(), ParseError> {
     ))
 }
 
-/// Checks what a stage holds: regexes must compile, and so on.
-pub fn stage(source: &str, span: Span, kind: &StageKind) -> Result<(), ParseError> {
-    if let StageKind::LineFilter(f) = kind
-        && matches!(f.op, crate::logql::ast::LineMatch::Regex | crate::logql::ast::LineMatch::NotRegex)
-    {
-        for term in f.terms.iter().filter(|t| !t.is_ip) {
-            GoRegex::unanchored(&term.text).map_err(|e| ParseError::at(source, span, e.to_string()))?;
-        }
-    }
-    Ok(())
+/// Checks what a stage holds by compiling it: regexes, patterns, paths.
+pub fn stage(stage: &Stage) -> Result<(), ParseError> {
+    Pipeline::compile(std::slice::from_ref(stage)).map(|_| ()).map_err(|e| ParseError::whole(format!("stage : {e}")))
 }
 
 fn log(l: &LogExpr) -> Result<(), ParseError> {

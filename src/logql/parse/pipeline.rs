@@ -105,8 +105,9 @@ impl Parser<'_> {
             }
         };
         let span = Span::new(start, self.last_end());
-        crate::logql::check::stage(self.source, span, &kind)?;
-        Ok(Stage { span, kind })
+        let stage = Stage { span, kind };
+        crate::logql::check::stage(&stage)?;
+        Ok(stage)
     }
 
     fn line_filter(&mut self, op: LineMatch) -> Result<LineFilter, ParseError> {

@@ -1,0 +1,273 @@
+//! Runs LogQL queries.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::logql::ast::{Expr, LogExpr};
+use crate::logql::labels::Category;
+use crate::logql::metric;
+use crate::logql::parse::{ParseError, parse};
+use crate::logql::stages::{Line, Pipeline};
+use crate::logql::storage::{Direction, Select, Storage, StorageError, line_hints};
+use crate::model::{Labels, TimestampNs};
+
+/// What bounds a query.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The most lines a log query may give (Loki's `max_entries_limit_per_query`).
+    pub max_entries: usize,
+    /// The most series a metric query may give or hold.
+    pub max_series: usize,
+    /// The most points a metric query may hold in memory.
+    pub max_points: usize,
+    /// The longest a query may run.
+    pub timeout: Duration,
+}
+
+impl Default for EngineOptions {
+    /// Loki's own limits, but for series, where 500 is too few for a server with one user.
+    fn default() -> Self {
+        EngineOptions { max_entries: 5000, max_series: 10_000, max_points: 50_000_000, timeout: Duration::from_secs(120) }
+    }
+}
+
+/// A query and its frame.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The text.
+    pub expr: String,
+    /// First nanosecond; for metric queries the first point.
+    pub start_ns: TimestampNs,
+    /// End: exclusive for log queries, the last possible point for metric queries.
+    pub end_ns: TimestampNs,
+    /// Distance of points; 0 for an instant query.
+    pub step_ns: i64,
+    /// The most lines over all streams.
+    pub limit: usize,
+    /// Which lines come first, and are kept by the limit.
+    pub direction: Direction,
+    /// At most one line of each stream in each so many nanoseconds; 0 for all.
+    pub interval_ns: i64,
+}
+
+/// Labels of a line that may have empty values, sorted by name.
+pub type LabelPairs = Vec<(String, String)>;
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultEntry {
+    /// When.
+    pub timestamp: TimestampNs,
+    /// The text, as the pipeline left it.
+    pub line: String,
+    /// The labels of the stream that are left.
+    pub stream: LabelPairs,
+    /// The structured metadata that is left.
+    pub metadata: LabelPairs,
+    /// What stages made.
+    pub parsed: LabelPairs,
+}
+
+/// A series of an answer: points in order of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultSeries {
+    /// Its labels.
+    pub labels: Labels,
+    /// Time in milliseconds, value.
+    pub points: Vec<(i64, f64)>,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Of a log query: lines in the asked order.
+    Lines(Vec<ResultEntry>),
+    /// Of a metric query over a range.
+    Matrix(Vec<ResultSeries>),
+    /// Of an instant metric query: one point each, in the query's order.
+    Vector(Vec<ResultSeries>),
+    /// Of a query of plain numbers.
+    Scalar(i64, f64),
+}
+
+/// How much work an answer was.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Lines read from the store.
+    pub lines: u64,
+    /// Bytes of those lines.
+    pub bytes: u64,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// Why a query failed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum QueryError {
+    /// It does not parse.
+    #[error("{0}")]
+    Parse(#[from] ParseError),
+    /// It asks for something that is not allowed.
+    #[error("{0}")]
+    Invalid(String),
+    /// A line failed in its pipeline and the query does not say what to do with such lines.
+    #[error("pipeline error: '{error}' for series: '{series}'.\nUse a label filter to intentionally skip this error. (e.g | __error__!=\"{error}\").\nTo skip all potential errors you can match empty errors.(e.g __error__=\"\")\nThe label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n")]
+    Pipeline {
+        /// The value of `__error__`.
+        error: String,
+        /// The labels of the line.
+        series: String,
+    },
+    /// A limit was passed.
+    #[error("{0}")]
+    Limit(String),
+    /// It ran too long.
+    #[error("the query timed out: narrow the time range or the stream selector")]
+    Timeout,
+    /// The client went away.
+    #[error("the query was cancelled")]
+    Canceled,
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// What is needed while a query runs: its bounds, and whether it should stop.
+pub struct Run<'a> {
+    /// The store.
+    pub storage: &'a dyn Storage,
+    /// The bounds.
+    pub options: &'a EngineOptions,
+    deadline: Instant,
+    cancelled: &'a AtomicBool,
+    /// Work done so far.
+    pub stats: Stats,
+}
+
+impl Run<'_> {
+    /// Whether to go on; asked now and then.
+    pub fn check(&self) -> Result<(), QueryError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            Err(QueryError::Canceled)
+        } else if Instant::now() >= self.deadline {
+            Err(QueryError::Timeout)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Runs every line of a log expression through its pipeline; `each` sees those that pass, with the text as it came.
+    pub fn lines(
+        &mut self,
+        log: &LogExpr,
+        (start_ns, end_ns): (TimestampNs, TimestampNs),
+        direction: Option<Direction>,
+        mut each: impl FnMut(&crate::logql::storage::Entry<'_>, &mut Line) -> Result<ControlFlow<()>, QueryError>,
+    ) -> Result<(), QueryError> {
+        /// How many lines are read between two looks at the clock.
+        const CHECK_EVERY: u64 = 4096;
+        let pipeline = Pipeline::compile(&log.stages).map_err(QueryError::Invalid)?;
+        let select = Select {
+            matchers: log.matchers.clone(),
+            start_ns,
+            end_ns,
+            direction: direction.unwrap_or_default(),
+            hints: line_hints(log),
+            any_order: direction.is_none(),
+        };
+        let mut line = Line::default();
+        let mut failed = None;
+        let mut stats = self.stats;
+        let result = self.storage.scan(&select, &mut |entry| {
+            stats.lines += 1;
+            stats.bytes += entry.line.len() as u64;
+            if stats.lines.is_multiple_of(CHECK_EVERY)
+                && let Err(e) = self.check()
+            {
+                failed = Some(e);
+                return ControlFlow::Break(());
+            }
+            if !pipeline.run(&mut line, entry.labels, entry.metadata, entry.line) {
+                return ControlFlow::Continue(());
+            }
+            match each(&entry, &mut line) {
+                Ok(flow) => flow,
+                Err(e) => {
+                    failed = Some(e);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        self.stats = stats;
+        result?;
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Runs a query against a store. `cancelled` may be set from outside at any time.
+pub fn run(
+    storage: &dyn Storage,
+    options: &EngineOptions,
+    query: &Query,
+    cancelled: &AtomicBool,
+) -> Result<(Output, Stats), QueryError> {
+    let begun = Instant::now();
+    let mut run =
+        Run { storage, options, deadline: begun + options.timeout, cancelled, stats: Stats::default() };
+    let output = match parse(&query.expr)? {
+        Expr::Log(log) => {
+            if query.limit > options.max_entries {
+                return Err(QueryError::Limit(format!(
+                    "max entries limit per query exceeded, limit > max_entries_limit_per_query ({} > {})",
+                    query.limit, options.max_entries
+                )));
+            }
+            log_query(&mut run, &log, query).map(Output::Lines)
+        }
+        Expr::Metric(m) => metric::evaluate(&mut run, &m, query),
+    }?;
+    let mut stats = run.stats;
+    stats.seconds = begun.elapsed().as_secs_f64();
+    Ok((output, stats))
+}
+
+fn log_query(run: &mut Run<'_>, log: &LogExpr, query: &Query) -> Result<Vec<ResultEntry>, QueryError> {
+    let mut out: Vec<ResultEntry> = Vec::new();
+    if query.limit == 0 {
+        return Ok(out);
+    }
+    // With an interval: when each resulting stream last gave a line.
+    let mut last_given: std::collections::HashMap<Labels, TimestampNs> = std::collections::HashMap::new();
+    run.lines(log, (query.start_ns, query.end_ns), Some(query.direction), |entry, line| {
+        if query.interval_ns > 0 {
+            let key = line.labels.collect(|_, _| true);
+            let due = last_given.get(&key).is_none_or(|t| (entry.timestamp - t).abs() >= query.interval_ns);
+            if !due {
+                return Ok(ControlFlow::Continue(()));
+            }
+            last_given.insert(key, entry.timestamp);
+        }
+        let mut result = ResultEntry {
+            timestamp: entry.timestamp,
+            line: line.text(entry.line).to_owned(),
+            stream: Vec::new(),
+            metadata: Vec::new(),
+            parsed: Vec::new(),
+        };
+        line.labels.for_each(|n, v, category| {
+            let list = match category {
+                Category::Stream => &mut result.stream,
+                Category::Metadata => &mut result.metadata,
+                Category::Parsed => &mut result.parsed,
+            };
+            list.push((n.to_owned(), v.to_owned()));
+        });
+        for list in [&mut result.stream, &mut result.metadata, &mut result.parsed] {
+            list.sort();
+        }
+        out.push(result);
+        Ok(if out.len() >= query.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(out)
+}

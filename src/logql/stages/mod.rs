@@ -1,0 +1,262 @@
+//! The stages of a log pipeline, compiled once and run on each line.
+//!
+//! A line is borrowed until a stage rewrites it; labels are noted on top of the stream's own (see [`crate::logql::labels`]).
+
+pub mod decolorize;
+pub mod ip;
+pub mod json;
+pub mod label_filter;
+pub mod line_filter;
+pub mod logfmt;
+pub mod pattern;
+pub mod unpack;
+pub mod unwrap;
+
+use crate::logql::ast::{Extraction, LabelFormatSource, NamedMatcher, Stage, StageKind};
+use crate::logql::labels::{Category, ERROR, ERROR_DETAILS, LineLabels};
+use crate::logql::stages::json::{Step, Value};
+use crate::logql::stages::label_filter::CompiledLabelFilter;
+use crate::logql::stages::line_filter::CompiledLineFilter;
+use crate::logql::stages::pattern::Pattern;
+use crate::model::Labels;
+use crate::text::go_regex::GoRegex;
+
+/// A stage ready to run.
+#[derive(Clone, Debug)]
+enum Compiled {
+    Line(CompiledLineFilter),
+    JsonAll,
+    JsonPaths(Vec<(String, Vec<Step>)>),
+    Logfmt { strict: bool, keep_empty: bool },
+    LogfmtKeys { strict: bool, keys: Vec<Extraction> },
+    Regexp(GoRegex, Vec<(usize, String)>),
+    Pattern(Pattern),
+    Unpack,
+    Decolorize,
+    Label(CompiledLabelFilter),
+    Rename(Vec<(String, String)>),
+    Drop(Vec<NamedMatcher>),
+    Keep(Vec<NamedMatcher>),
+}
+
+/// A whole pipeline, ready to run. Shared between threads; what changes from line to line is in [`Line`].
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    stages: Vec<Compiled>,
+}
+
+/// A line on its way through a pipeline, with the buffers it needs. Reused from line to line.
+#[derive(Debug, Default)]
+pub struct Line {
+    /// The labels so far.
+    pub labels: LineLabels,
+    /// The text, once a stage has rewritten it.
+    rewritten: Option<String>,
+    name: String,
+    value: String,
+}
+
+impl Line {
+    /// The text after the pipeline: as rewritten, else as it came.
+    pub fn text<'a>(&'a self, original: &'a str) -> &'a str {
+        self.rewritten.as_deref().unwrap_or(original)
+    }
+}
+
+impl Pipeline {
+    /// Compiles the stages; the error says which one is bad and why.
+    pub fn compile(stages: &[Stage]) -> Result<Self, String> {
+        Ok(Pipeline { stages: stages.iter().map(|s| compile(&s.kind)).collect::<Result<_, _>>()? })
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
+    /// Whether the leading stages are line filters only, so that labels come out as they went in.
+    pub fn is_line_filters_only(&self) -> bool {
+        self.stages.iter().all(|s| matches!(s, Compiled::Line(_)))
+    }
+
+    /// Runs one line through. False if a filter drops it.
+    pub fn run(&self, line: &mut Line, stream: &Labels, metadata: &Labels, original: &str) -> bool {
+        line.labels.reset(stream, metadata);
+        line.rewritten = None;
+        self.stages.iter().all(|s| s.run(line, original))
+    }
+}
+
+fn compile(kind: &StageKind) -> Result<Compiled, String> {
+    Ok(match kind {
+        StageKind::LineFilter(f) => Compiled::Line(CompiledLineFilter::compile(f)?),
+        StageKind::Json(paths) if paths.is_empty() => Compiled::JsonAll,
+        StageKind::Json(paths) => Compiled::JsonPaths(
+            paths
+                .iter()
+                .map(|p| Ok((p.label.clone(), json::parse_path(&p.expression)?)))
+                .collect::<Result<_, String>>()?,
+        ),
+        StageKind::Logfmt { strict, keep_empty, extractions } if extractions.is_empty() => {
+            Compiled::Logfmt { strict: *strict, keep_empty: *keep_empty }
+        }
+        StageKind::Logfmt { strict, extractions, .. } => {
+            for e in extractions {
+                if e.expression.is_empty() || e.expression.contains(|c: char| c <= ' ' || c == '=' || c == '"') {
+                    return Err(format!(
+                        "cannot parse expression [{}]: a key has no blanks, quotes or =",
+                        e.expression
+                    ));
+                }
+            }
+            Compiled::LogfmtKeys { strict: *strict, keys: extractions.clone() }
+        }
+        StageKind::Regexp(text) => {
+            let regex = GoRegex::unanchored(text).map_err(|e| e.to_string())?;
+            let names: Vec<(usize, String)> =
+                regex.regex().capture_names().enumerate().filter_map(|(i, n)| n.map(|n| (i, n.to_owned()))).collect();
+            if names.is_empty() {
+                return Err("invalid regexp parser: at least one named capture must be supplied".to_owned());
+            }
+            Compiled::Regexp(regex, names)
+        }
+        StageKind::Pattern(text) => {
+            Compiled::Pattern(Pattern::parser(text).map_err(|e| format!("invalid pattern parser: {e}"))?)
+        }
+        StageKind::Unpack => Compiled::Unpack,
+        StageKind::Decolorize => Compiled::Decolorize,
+        StageKind::LabelFilter(f) => Compiled::Label(CompiledLabelFilter::compile(f)?),
+        StageKind::LineFormat(_) => return Err("line_format is known but not supported yet".to_owned()),
+        StageKind::LabelFormat(formats) => {
+            let mut renames = Vec::new();
+            for f in formats {
+                match &f.source {
+                    LabelFormatSource::Rename(from) => renames.push((f.label.clone(), from.clone())),
+                    LabelFormatSource::Template(_) => {
+                        return Err("label_format with a template is known but not supported yet".to_owned());
+                    }
+                }
+            }
+            Compiled::Rename(renames)
+        }
+        StageKind::Drop(m) => Compiled::Drop(m.clone()),
+        StageKind::Keep(m) => Compiled::Keep(m.clone()),
+    })
+}
+
+impl Compiled {
+    fn run(&self, line: &mut Line, original: &str) -> bool {
+        let Line { labels, rewritten, name, value } = line;
+        let text = rewritten.as_deref().unwrap_or(original);
+        match self {
+            Compiled::Line(f) => return f.passes(text),
+            Compiled::Label(f) => return f.passes(labels),
+            Compiled::JsonAll => json::extract_all(text, labels, name, value),
+            Compiled::JsonPaths(paths) => json_paths(text, paths, labels, value),
+            Compiled::Logfmt { strict, keep_empty } => {
+                logfmt::extract_all(text, *strict, *keep_empty, labels, name, value)
+            }
+            Compiled::LogfmtKeys { strict, keys } => logfmt_keys(text, *strict, keys, labels, value),
+            Compiled::Regexp(regex, names) => {
+                if let Some(found) = regex.regex().captures(text) {
+                    for (i, n) in names {
+                        labels.extract(n, found.get(*i).map_or("", |m| m.as_str()));
+                    }
+                }
+            }
+            Compiled::Pattern(p) => p.captures(text, |n, v| {
+                labels.extract(n, v);
+            }),
+            Compiled::Unpack => {
+                if let Some(entry) = unpack::unpack(text, labels) {
+                    *rewritten = Some(entry);
+                }
+            }
+            Compiled::Decolorize => {
+                if let Some(plain) = decolorize::strip(text) {
+                    *rewritten = Some(plain);
+                }
+            }
+            Compiled::Rename(renames) => {
+                for (to, from) in renames {
+                    if let Some((v, category)) = labels.find(from) {
+                        value.clear();
+                        value.push_str(v);
+                        labels.delete(from);
+                        // A renamed stream label is no longer one of the stream's.
+                        let category = if category == Category::Stream { Category::Stream } else { Category::Parsed };
+                        labels.set(category, to, value);
+                    }
+                }
+            }
+            Compiled::Drop(matchers) => {
+                for m in matchers {
+                    match m {
+                        NamedMatcher::Name(n) => labels.delete(n),
+                        NamedMatcher::Matcher(m) => {
+                            if labels.get(m.name()).is_some_and(|v| m.matches(v)) {
+                                labels.delete(m.name());
+                            }
+                        }
+                    }
+                }
+            }
+            Compiled::Keep(matchers) => {
+                let mut gone = Vec::new();
+                labels.for_each(|n, v, _| {
+                    let special = n == ERROR || n == ERROR_DETAILS;
+                    let kept = matchers.iter().any(|m| match m {
+                        NamedMatcher::Name(k) => k == n,
+                        NamedMatcher::Matcher(m) => m.name() == n && m.matches(v),
+                    });
+                    if !kept && !special {
+                        gone.push(n.to_owned());
+                    }
+                });
+                gone.iter().for_each(|n| labels.delete(n));
+            }
+        }
+        true
+    }
+}
+
+fn json_paths(text: &str, paths: &[(String, Vec<Step>)], labels: &mut LineLabels, value: &mut String) {
+    if !text.trim_start().starts_with('{') {
+        labels.fail("JSONParserErr", "the line is no JSON object");
+        return;
+    }
+    for (label, path) in paths {
+        value.clear();
+        match json::lookup(text, path) {
+            Ok(Some(Value::String(raw))) => json::unescape(raw, value),
+            Ok(Some(Value::Literal(t) | Value::Object(t) | Value::Array(t))) => value.push_str(t),
+            Ok(Some(Value::Null) | None) | Err(_) => {}
+        }
+        labels.extract(label, value);
+    }
+}
+
+fn logfmt_keys(text: &str, strict: bool, keys: &[Extraction], labels: &mut LineLabels, value: &mut String) {
+    let mut seen = vec![false; keys.len()];
+    logfmt::pairs(text, |found| {
+        match found {
+            Ok(pair) => {
+                for (k, s) in keys.iter().zip(&mut seen).filter(|(k, s)| !**s && k.expression == pair.key) {
+                    *s = true;
+                    value.clear();
+                    logfmt::push_value(&pair, value);
+                    labels.extract(&k.label, value);
+                }
+            }
+            Err(e) if strict => {
+                labels.fail("LogfmtParserErr", e);
+                return false;
+            }
+            Err(_) => {}
+        }
+        true
+    });
+    for (k, _) in keys.iter().zip(&seen).filter(|(_, s)| !**s) {
+        labels.extract(&k.label, "");
+    }
+}

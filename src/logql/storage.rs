@@ -1,0 +1,94 @@
+//! What the engine asks of a log store.
+
+use std::ops::ControlFlow;
+
+use crate::logql::ast::{LineMatch, LogExpr, StageKind};
+use crate::model::{Labels, Matcher, TimestampNs};
+use crate::text::go_regex::GoRegex;
+
+/// The order in which lines are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// Newest first.
+    #[default]
+    Backward,
+    /// Oldest first.
+    Forward,
+}
+
+/// A condition on lines that the store may use to read less. The engine applies all filters itself in any case.
+#[derive(Clone, Debug)]
+pub enum LineHint {
+    /// The line holds the text.
+    Contains(String),
+    /// The line matches.
+    Regex(GoRegex),
+}
+
+/// Which lines are wanted.
+#[derive(Clone, Debug)]
+pub struct Select {
+    /// Conditions on stream labels.
+    pub matchers: Vec<Matcher>,
+    /// First nanosecond.
+    pub start_ns: TimestampNs,
+    /// One past the last nanosecond.
+    pub end_ns: TimestampNs,
+    /// The order of the lines, over all streams.
+    pub direction: Direction,
+    /// See [`LineHint`].
+    pub hints: Vec<LineHint>,
+    /// Whether the order does not matter, as for counting.
+    pub any_order: bool,
+}
+
+/// One line as the store gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// A number of the stream, the same for all lines of one stream in one scan.
+    pub stream: u64,
+    /// The stream's labels.
+    pub labels: &'a Labels,
+    /// When.
+    pub timestamp: TimestampNs,
+    /// The text.
+    pub line: &'a str,
+    /// Structured metadata.
+    pub metadata: &'a Labels,
+}
+
+/// The store failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("log store: {0}")]
+pub struct StorageError(pub String);
+
+/// A log store.
+pub trait Storage: Send + Sync {
+    /// Gives the lines one after another until there are no more or `each` breaks off.
+    fn scan(&self, select: &Select, each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), StorageError>;
+}
+
+/// The conditions that leading line filters of a pipeline put on stored lines. Behind a stage that rewrites the line nothing
+/// is known any more.
+pub fn line_hints(log: &LogExpr) -> Vec<LineHint> {
+    let mut hints = Vec::new();
+    for stage in &log.stages {
+        match &stage.kind {
+            StageKind::LineFilter(f) => {
+                if let [term] = f.terms.as_slice()
+                    && !term.is_ip
+                {
+                    match f.op {
+                        LineMatch::Contains if !term.text.is_empty() => hints.push(LineHint::Contains(term.text.clone())),
+                        // A regex that does not compile was refused by the checker.
+                        LineMatch::Regex => hints.extend(GoRegex::unanchored(&term.text).ok().map(LineHint::Regex)),
+                        _ => {}
+                    }
+                }
+            }
+            StageKind::LineFormat(_) | StageKind::Unpack | StageKind::Decolorize => break,
+            _ => {}
+        }
+    }
+    hints
+}

@@ -1,0 +1,185 @@
+//! Starts the built binary in a folder of its own and takes it down again.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program under test.
+pub const CAMPANILE: &str = env!("CARGO_BIN_EXE_campanile");
+
+/// A port of the loopback interface that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Asks `done` every 50 ms until it gives something; panics with `what` after `seconds`.
+pub async fn eventually<T>(what: &str, seconds: u64, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = done().await {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(seconds), "{what}: not within {seconds} s");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A process that is killed when the test ends, whatever way it ends.
+pub struct Process(pub Child);
+
+impl Process {
+    /// Starts a program with its output in `log`.
+    pub fn start(program: &str, args: &[&str], log: &Path) -> Self {
+        let out = File::options().create(true).append(true).open(log).unwrap();
+        let child = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {program}: {e}"));
+        Process(child)
+    }
+
+    /// Sends a signal by the name `kill` knows.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
+        assert!(status.success(), "kill -{name}");
+    }
+
+    /// Waits for the end and gives the exit code.
+    pub async fn wait(&mut self, seconds: u64) -> Option<i32> {
+        eventually("the process ends", seconds, async || self.0.try_wait().unwrap()).await.code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// A running server with its folder.
+pub struct Server {
+    pub dir: TempDir,
+    pub port: u16,
+    pub process: Process,
+    pub http: reqwest::Client,
+}
+
+impl Server {
+    /// Starts with a configuration and waits until it is ready. `{port}` in the text stands for its own port.
+    pub async fn start(config: &str) -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        std::fs::write(dir.path().join("campanile.yml"), config.replace("{port}", &port.to_string())).unwrap();
+        let server = Server { process: Self::spawn(dir.path(), port), dir, port, http: client() };
+        server.wait_ready().await;
+        server
+    }
+
+    fn spawn(dir: &Path, port: u16) -> Process {
+        let config = format!("--config.file={}", dir.join("campanile.yml").display());
+        let data = format!("--storage.path={}", dir.join("data").display());
+        let address = format!("--web.listen-address=127.0.0.1:{port}");
+        Process::start(CAMPANILE, &["serve", &config, &data, &address], &dir.join("log"))
+    }
+
+    /// Waits for `/-/ready`.
+    pub async fn wait_ready(&self) {
+        eventually("the server is ready", 30, async || {
+            let r = self.http.get(self.url("/-/ready")).send().await.ok()?;
+            r.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// Kills with -9, starts again on the same folder and waits until it is ready.
+    pub async fn crash_and_restart(&mut self) {
+        self.process.signal("KILL");
+        self.process.wait(10).await;
+        self.process = Self::spawn(self.dir.path(), self.port);
+        self.wait_ready().await;
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("campanile.yml")
+    }
+
+    /// A GET that must succeed and answer JSON.
+    pub async fn get(&self, path: &str, params: &[(&str, &str)]) -> Value {
+        let (status, body) = self.try_get(path, params).await;
+        assert_eq!(status, 200, "{path} {params:?}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|e| panic!("{path}: {e}: {body}"))
+    }
+
+    /// A GET; status and body.
+    pub async fn try_get(&self, path: &str, params: &[(&str, &str)]) -> (u16, String) {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
+        let r = self.http.get(self.url(&format!("{path}?{query}"))).send().await.unwrap();
+        (r.status().as_u16(), r.text().await.unwrap())
+    }
+
+    /// The values of an instant PromQL query, by series.
+    pub async fn instant(&self, expr: &str) -> Vec<(Value, f64)> {
+        let answer = self.get("/api/v1/query", &[("query", expr)]).await;
+        answer["data"]["result"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| (s["metric"].clone(), s["value"][1].as_str().unwrap().parse().unwrap()))
+            .collect()
+    }
+
+    /// All lines of a LogQL query as (ns, line), over all time.
+    pub async fn lines(&self, expr: &str) -> Vec<(i64, String)> {
+        let params = [("query", expr), ("start", "0"), ("end", "4000000000000000000"), ("limit", "5000"), ("direction", "forward")];
+        let answer = self.get("/loki/api/v1/query_range", &params).await;
+        let mut out: Vec<(i64, String)> = answer["data"]["result"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|s| s["values"].as_array().unwrap())
+            .map(|v| (v[0].as_str().unwrap().parse().unwrap(), v[1].as_str().unwrap().to_owned()))
+            .collect();
+        out.sort();
+        out
+    }
+
+    /// The server's own log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("--- the server's log (end):");
+            tail.iter().rev().for_each(|l| eprintln!("{l}"));
+        }
+    }
+}
+
+/// An HTTP client for tests.
+pub fn client() -> reqwest::Client {
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap()
+}
+
+/// Milliseconds since the epoch.
+pub fn now_ms() -> i64 {
+    campanile::exec::Clock::now_ms(&campanile::exec::SystemClock)
+}

@@ -1,0 +1,11 @@
+//! The built binary, from outside: no mocks of campanile's own parts, only loopback traffic.
+//!
+//! Tests that need programs of the distribution (node_exporter, an SMTP server) are marked `ignored`; `make test` includes
+//! them where the programs are installed, and continuous integration installs them.
+
+mod crash;
+mod flow;
+mod grafana;
+mod harness;
+mod life;
+mod sinks;
