@@ -11,6 +11,7 @@ mod reset;
 mod trim;
 
 pub use accumulate::HistogramAccumulator;
+pub(crate) use display::go_g;
 pub use arithmetic::{AddOutcome, IncompatibleHistograms};
 pub use buckets::{Bucket, Sparse};
 
