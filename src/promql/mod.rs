@@ -1,3 +1,4 @@
 //! PromQL: its language and its columnar engine. Knows no store; asks through [`storage::Storage`].
 
 pub mod ast;
+pub mod script;
