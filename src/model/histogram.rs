@@ -1,4 +1,19 @@
 //! Native histograms with float counts; the one form in which the query engine sees them.
+//!
+//! The arithmetic follows the specification of native histograms in Prometheus' documentation: exponential schemas
+//! are joined at the lower resolution, zero buckets at the wider threshold, custom bounds at their common ones.
+
+mod accumulate;
+mod arithmetic;
+mod buckets;
+mod display;
+mod reset;
+mod trim;
+
+pub use accumulate::HistogramAccumulator;
+pub(crate) use display::go_g;
+pub use arithmetic::{AddOutcome, IncompatibleHistograms};
+pub use buckets::{Bucket, Sparse};
 
 /// A span of consecutive buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

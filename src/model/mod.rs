@@ -1,6 +1,7 @@
 //! The nouns every other module speaks: labels, matchers, samples, histograms, log entries, alerts, time.
 
 pub mod alert;
+pub mod column;
 pub mod exemplar;
 pub mod histogram;
 pub mod labels;
@@ -10,6 +11,7 @@ pub mod metadata;
 pub mod sample;
 pub mod time;
 
+pub use column::Column;
 pub use exemplar::Exemplar;
 pub use histogram::FloatHistogram;
 pub use labels::{Labels, LabelsBuilder};

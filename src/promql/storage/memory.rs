@@ -1,0 +1,144 @@
+//! A store in memory, for tests and for the evaluation of rule unit tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::histogram::CounterResetHint;
+use crate::model::sample::is_stale_nan;
+use crate::model::{Column, FloatHistogram, Labels, Matcher, TimestampMs};
+use crate::promql::storage::{SelectHints, SelectedSeries, Storage, StorageError};
+
+#[derive(Clone, Debug)]
+enum Stored {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
+}
+
+/// Series in memory. Native histograms come out with the reset hints that a time series database gives them: the
+/// first of a series says nothing, the others whether they continue the one before.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStorage {
+    series: BTreeMap<Labels, BTreeMap<TimestampMs, (TimestampMs, Stored)>>,
+}
+
+impl MemoryStorage {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a float; `start` is 0 where not known. Of two samples at one time the first stays.
+    pub fn add_float(&mut self, labels: &Labels, t: TimestampMs, v: f64, start: TimestampMs) {
+        self.series.entry(labels.clone()).or_default().entry(t).or_insert((start, Stored::Float(v)));
+    }
+
+    /// Adds a histogram; `start` is 0 where not known. Of two samples at one time the first stays.
+    pub fn add_histogram(&mut self, labels: &Labels, t: TimestampMs, h: FloatHistogram, start: TimestampMs) {
+        self.series.entry(labels.clone()).or_default().entry(t).or_insert((start, Stored::Histogram(Arc::new(h))));
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.series.clear();
+    }
+}
+
+fn hint_after(previous: Option<&FloatHistogram>, h: &FloatHistogram) -> CounterResetHint {
+    if h.counter_reset_hint == CounterResetHint::Gauge || h.counter_reset_hint == CounterResetHint::Reset {
+        return h.counter_reset_hint;
+    }
+    let Some(p) = previous else { return CounterResetHint::Unknown };
+    if p.counter_reset_hint == CounterResetHint::Gauge || is_stale_nan(p.sum) || is_stale_nan(h.sum) {
+        return CounterResetHint::Unknown;
+    }
+    // A change of layout that need not be a reset is left to the reader.
+    let same_layout =
+        h.schema == p.schema && h.zero_threshold == p.zero_threshold && h.custom_values == p.custom_values;
+    let mut plain = h.clone();
+    plain.counter_reset_hint = CounterResetHint::Unknown;
+    match (same_layout, plain.count < p.count || (same_layout && plain.detect_reset(p))) {
+        (_, true) => CounterResetHint::Reset,
+        (true, false) => CounterResetHint::NotReset,
+        (false, false) => CounterResetHint::Unknown,
+    }
+}
+
+fn column(samples: &BTreeMap<TimestampMs, (TimestampMs, Stored)>) -> Column {
+    let mut out = Column::default();
+    let mut previous: Option<Arc<FloatHistogram>> = None;
+    for (t, (start, v)) in samples {
+        match v {
+            Stored::Float(v) => {
+                out.push_float(*t, *v, *start);
+                previous = None;
+            }
+            Stored::Histogram(h) => {
+                let hint = hint_after(previous.as_deref(), h);
+                let mut h = h.clone();
+                if h.counter_reset_hint != hint {
+                    Arc::make_mut(&mut h).counter_reset_hint = hint;
+                }
+                previous = Some(h.clone());
+                out.push_histogram(*t, h, *start);
+            }
+        }
+    }
+    out
+}
+
+struct Found(Vec<(Labels, Column)>);
+
+impl Storage for MemoryStorage {
+    fn select(&self, _hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError> {
+        let found = self
+            .series
+            .iter()
+            .filter(|(labels, _)| matchers.iter().all(|m| m.matches_labels(labels)))
+            .map(|(labels, samples)| (labels.clone(), column(samples)))
+            .collect();
+        Ok(Box::new(Found(found)))
+    }
+}
+
+impl SelectedSeries for Found {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn labels(&self, i: usize) -> Labels {
+        self.0.get(i).map(|s| s.0.clone()).unwrap_or_default()
+    }
+
+    fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), StorageError> {
+        let Some((_, c)) = self.0.get(i) else { return Ok(()) };
+        let bounds = |t: &[i64]| (t.partition_point(|x| *x < mint), t.partition_point(|x| *x <= maxt));
+        let (from, to) = bounds(&c.t);
+        for k in from..to {
+            out.push_float(c.t[k], c.v[k], c.start.get(k).copied().unwrap_or(0));
+        }
+        let (from, to) = bounds(&c.ht);
+        for k in from..to {
+            out.push_histogram(c.ht[k], c.h[k].clone(), c.hstart.get(k).copied().unwrap_or(0));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_come_with_hints() {
+        let mut s = MemoryStorage::new();
+        let labels = Labels::from_pairs([("a", "1")]);
+        for (t, count) in [(1, 1.0), (2, 3.0), (3, 2.0)] {
+            s.add_histogram(&labels, t, FloatHistogram { count, ..Default::default() }, 0);
+        }
+        let found = s.select(&SelectHints::default(), &[Matcher::equal("a", "1")]).unwrap();
+        let mut c = Column::default();
+        found.read(0, 0, 10, &mut c).unwrap();
+        let hints: Vec<_> = c.h.iter().map(|h| h.counter_reset_hint).collect();
+        assert_eq!(hints, [CounterResetHint::Unknown, CounterResetHint::NotReset, CounterResetHint::Reset]);
+    }
+}
