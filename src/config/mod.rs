@@ -2,10 +2,16 @@
 
 pub mod bytesize;
 pub mod duration;
+pub mod env;
 pub mod error;
 pub mod secret;
+pub mod tree;
+pub mod unsupported;
+pub mod yaml;
 
 pub use bytesize::ByteSize;
 pub use duration::ConfigDuration;
 pub use error::{Problem, Problems};
 pub use secret::Secret;
+pub use tree::{Expand, Tree, decode};
+pub use unsupported::Unsupported;
