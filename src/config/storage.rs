@@ -1,0 +1,117 @@
+//! `storage:` — how long and how safely metrics are kept. Where they are kept is a flag, because it needs a restart.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::config::{ByteSize, ConfigDuration, Problems, Unsupported};
+
+/// `storage:` of the configuration; Prometheus' spelling (`tsdb:` below it) and campanile's own short one.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// How long samples are kept; 0 means for ever.
+    pub retention_time: ConfigDuration,
+    /// How many bytes blocks may take before the oldest go; 0 means no limit.
+    pub retention_size: ByteSize,
+    /// When the write-ahead log is synced to the disk.
+    pub wal_sync: WalSync,
+    /// How late a sample may come.
+    pub out_of_order_time_window: ConfigDuration,
+    /// Prometheus' names for the same.
+    pub tsdb: Tsdb,
+    /// Prometheus' `exemplars`.
+    pub exemplars: Unsupported,
+}
+
+/// `storage.tsdb:` as in Prometheus; what is set here wins over campanile's short names.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tsdb {
+    /// How late a sample may come.
+    pub out_of_order_time_window: Option<ConfigDuration>,
+    /// How long and how much.
+    pub retention: Retention,
+    /// Prometheus' early compaction of stale series.
+    pub stale_series_compaction_threshold: Unsupported,
+}
+
+/// `storage.tsdb.retention:` as in Prometheus.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// How long samples are kept.
+    pub time: Option<ConfigDuration>,
+    /// How many bytes they may take.
+    pub size: Option<ByteSize>,
+    /// A share of the disk.
+    pub percentage: Unsupported,
+}
+
+/// When the write-ahead log is synced to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalSync {
+    /// Before each batch is acknowledged: survives a power cut, costs a sync for each.
+    Always,
+    /// So often; what is acknowledged survives a crash of the process, a power cut may take the last interval.
+    Every(Duration),
+}
+
+impl<'de> Deserialize<'de> for WalSync {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        if text == "always" {
+            return Ok(WalSync::Always);
+        }
+        match crate::text::duration::parse_ms(&text) {
+            // A second is the default; below 10 ms `always` is the honest name, above a minute it protects nobody.
+            Ok(ms) if (10..=60_000).contains(&ms) => Ok(WalSync::Every(Duration::from_millis(ms.unsigned_abs()))),
+            Ok(_) | Err(_) => {
+                Err(de::Error::custom(format!("{text:?} is not a way to sync; write always or a time from 10ms to 1m")))
+            }
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage {
+            // Prometheus' default.
+            retention_time: ConfigDuration::from_secs(15 * 86_400),
+            retention_size: ByteSize(0),
+            // The loss of one second at a power cut against a sync for each batch.
+            wal_sync: WalSync::Every(Duration::from_secs(1)),
+            // Probes, remote write after an outage and OTLP come late; half an hour covers a restart of the sender.
+            out_of_order_time_window: ConfigDuration::from_secs(1800),
+            tsdb: Tsdb::default(),
+            exemplars: Unsupported,
+        }
+    }
+}
+
+impl Storage {
+    /// How long samples are kept, in milliseconds; nothing means for ever.
+    pub fn retention_ms(&self) -> Option<i64> {
+        Some(self.tsdb.retention.time.unwrap_or(self.retention_time).as_ms()).filter(|ms| *ms > 0)
+    }
+
+    /// How many bytes they may take; nothing means no limit.
+    pub fn retention_bytes(&self) -> Option<u64> {
+        Some(self.tsdb.retention.size.unwrap_or(self.retention_size).0).filter(|n| *n > 0)
+    }
+
+    /// How late a sample may come, in milliseconds.
+    pub fn out_of_order_ms(&self) -> i64 {
+        self.tsdb.out_of_order_time_window.unwrap_or(self.out_of_order_time_window).as_ms()
+    }
+
+    /// Checks what types cannot.
+    pub fn validate(&self, path: &str, problems: &mut Problems) {
+        // A head of less than this would be dropped while it is still written to.
+        const SHORTEST_MS: i64 = 2 * 3_600_000;
+        if self.retention_ms().is_some_and(|ms| ms < SHORTEST_MS) {
+            let key = if self.tsdb.retention.time.is_some() { "tsdb.retention.time" } else { "retention_time" };
+            problems.add(format!("{path}.{key}"), "is shorter than 2h, the span that is held in memory; raise it");
+        }
+    }
+}
