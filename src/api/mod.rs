@@ -1,4 +1,81 @@
 //! The HTTP edge: protocols in, bytes out.
 
+pub mod alertmanager;
 pub mod error;
+mod health;
+mod logs_in;
+mod loki;
 pub mod params;
+mod prom;
+mod router;
+pub mod serve;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+
+pub use router::router;
+
+use crate::alerting::AlertingHandle;
+use crate::config::Loaded;
+use crate::exec::{CancellationToken, Clock};
+use crate::query::{LogQueries, MetricQueries};
+use crate::rules::RuleManager;
+use crate::scrape::ScrapeHandle;
+use crate::tsdb::Db;
+
+/// Reloads the configuration; the error is what the client is shown.
+pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What the handlers work with. Clones share everything.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The metrics store.
+    pub db: Arc<Db>,
+    /// PromQL.
+    pub metrics: MetricQueries,
+    /// LogQL, and the log store.
+    pub logs: LogQueries,
+    /// The targets.
+    pub scrape: ScrapeHandle,
+    /// The rules.
+    pub rules: RuleManager,
+    /// The bell.
+    pub alerting: AlertingHandle,
+    /// The configuration in force.
+    pub config: Arc<ArcSwap<Loaded>>,
+    /// Why the last reload failed; empty if it did not.
+    pub reload_error: Arc<ArcSwap<String>>,
+    /// Reloads.
+    pub reload: Reload,
+    /// The command line's settings, for `status/flags`.
+    pub flags: Arc<Vec<(String, String)>>,
+    /// When the process started.
+    pub started_ms: i64,
+    /// Whether everything is up.
+    pub ready: Arc<Readiness>,
+    /// Ends long-lived responses.
+    pub shutdown: CancellationToken,
+}
+
+/// Whether the server answers queries, and why not.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    ready: AtomicBool,
+}
+
+impl Readiness {
+    /// From now on queries are answered, or no longer.
+    pub fn set(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// Whether they are.
+    pub fn get(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+}

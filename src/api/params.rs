@@ -32,6 +32,11 @@ impl Params {
         self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
+    /// All parameters, in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
     /// A time in milliseconds: float Unix seconds or RFC 3339.
     pub fn time_ms(&self, name: &str) -> Result<Option<i64>, ApiError> {
         self.get(name)

@@ -119,6 +119,9 @@ pub enum QueryError {
         /// The labels of the line.
         series: String,
     },
+    /// The sides of a binary operation do not match one to one.
+    #[error("{0}")]
+    Matching(String),
     /// A limit was passed.
     #[error("{0}")]
     Limit(String),
@@ -188,7 +191,7 @@ impl Run<'_> {
                 failed = Some(e);
                 return ControlFlow::Break(());
             }
-            if !pipeline.run(&mut line, entry.labels, entry.metadata, entry.line) {
+            if !pipeline.run(&mut line, &entry) {
                 return ControlFlow::Continue(());
             }
             match each(&entry, &mut line) {

@@ -8,6 +8,7 @@ use crate::logql::engine::{QueryError, Run};
 use crate::logql::labels::{ERROR, ERROR_DETAILS, LineLabels};
 use crate::logql::stages::unwrap::CompiledUnwrap;
 use crate::model::Labels;
+use crate::promql::series_set::{ABSENT, StepSeries, StepValues, is_absent};
 
 /// The times at which a query is evaluated, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +36,6 @@ impl Steps {
         let end = if until <= 0 { 0 } else { (until as u64).div_ceil(self.step_ns as u64) as usize };
         (first.min(self.count), end.min(self.count))
     }
-}
-
-/// A series over the steps: a value or nothing at each.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepSeries {
-    /// Its labels.
-    pub labels: Labels,
-    /// One for each step.
-    pub values: Vec<Option<f64>>,
 }
 
 /// What is gathered for one series.
@@ -136,9 +128,9 @@ pub fn evaluate(run: &mut Run<'_>, r: &RangeAggregation, steps: Steps) -> Result
                 Gathered::Differences(d) => from_differences(r, &d, steps),
                 Gathered::Points(p) => from_points(r, p, steps),
             };
-            StepSeries { labels, values }
+            StepSeries { labels, drop_name: false, values: StepValues { floats: values, histograms: None } }
         })
-        .filter(|s| s.values.iter().any(Option::is_some))
+        .filter(|s| s.values.any_present())
         .collect();
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     if r.op == RangeOp::AbsentOverTime { Ok(absent(r, &series, steps)) } else { Ok(series) }
@@ -159,7 +151,7 @@ fn series_labels(r: &RangeAggregation, unwrap: Option<&CompiledUnwrap>, labels: 
     }
 }
 
-fn from_differences(r: &RangeAggregation, d: &[(i64, f64)], steps: Steps) -> Vec<Option<f64>> {
+fn from_differences(r: &RangeAggregation, d: &[(i64, f64)], steps: Steps) -> Vec<f64> {
     let seconds = r.range_ns as f64 / 1e9;
     let (mut lines, mut sum) = (0i64, 0f64);
     d.iter()
@@ -168,15 +160,16 @@ fn from_differences(r: &RangeAggregation, d: &[(i64, f64)], steps: Steps) -> Vec
             lines += dl;
             // Counts and lengths are whole numbers far below 2^53: the running sum is exact.
             sum += ds;
-            (lines > 0).then(|| match r.op {
+            match r.op {
+                _ if lines <= 0 => ABSENT,
                 RangeOp::Rate | RangeOp::BytesRate => sum / seconds,
                 _ => sum,
-            })
+            }
         })
         .collect()
 }
 
-fn from_points(r: &RangeAggregation, mut points: Vec<(i64, f64)>, steps: Steps) -> Vec<Option<f64>> {
+fn from_points(r: &RangeAggregation, mut points: Vec<(i64, f64)>, steps: Steps) -> Vec<f64> {
     points.sort_by_key(|p| p.0);
     let (mut low, mut high) = (0, 0);
     let mut scratch = Vec::new();
@@ -189,8 +182,10 @@ fn from_points(r: &RangeAggregation, mut points: Vec<(i64, f64)>, steps: Steps) 
             while points.get(low).is_some_and(|p| p.0 <= t.saturating_sub(r.range_ns)) {
                 low += 1;
             }
-            let window = points.get(low..high).filter(|w| !w.is_empty())?;
-            Some(aggregate(r, window, &mut scratch))
+            match points.get(low..high) {
+                Some(window) if !window.is_empty() => aggregate(r, window, &mut scratch),
+                _ => ABSENT,
+            }
         })
         .collect()
 }
@@ -300,13 +295,13 @@ fn absent(r: &RangeAggregation, series: &[StepSeries], steps: Steps) -> Vec<Step
             labels.set(m.name(), m.value());
         }
     }
-    let values: Vec<Option<f64>> = (0..steps.count)
-        .map(|i| {
-            let any = series.iter().any(|s| s.values.get(i).copied().flatten().is_some());
-            (!any).then_some(1.0)
-        })
+    let floats: Vec<f64> = (0..steps.count)
+        .map(|i| if series.iter().any(|s| s.values.is_present(i)) { ABSENT } else { 1.0 })
         .collect();
-    if values.iter().all(Option::is_none) { Vec::new() } else { vec![StepSeries { labels: labels.build(), values }] }
+    if floats.iter().all(|v| is_absent(*v)) {
+        return Vec::new();
+    }
+    vec![StepSeries { labels: labels.build(), drop_name: false, values: StepValues { floats, histograms: None } }]
 }
 
 #[cfg(test)]

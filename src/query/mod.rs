@@ -1,1 +1,9 @@
-//! (being built)
+//! Queries as a service: the engines over the stores, on the CPU pool, with permits, cancelled when the caller goes away.
+
+pub mod log_queries;
+pub mod log_storage;
+pub mod metric_queries;
+pub mod metric_storage;
+
+pub use log_queries::LogQueries;
+pub use metric_queries::MetricQueries;

@@ -12,13 +12,14 @@ pub mod pattern;
 pub mod unpack;
 pub mod unwrap;
 
-use crate::logql::ast::{Extraction, LabelFormatSource, NamedMatcher, Stage, StageKind};
+use crate::logql::ast::{Extraction, LabelFormat, LabelFormatSource, NamedMatcher, Stage, StageKind};
 use crate::logql::labels::{Category, ERROR, ERROR_DETAILS, LineLabels};
 use crate::logql::stages::json::{Step, Value};
 use crate::logql::stages::label_filter::CompiledLabelFilter;
 use crate::logql::stages::line_filter::CompiledLineFilter;
 use crate::logql::stages::pattern::Pattern;
-use crate::model::Labels;
+use crate::logql::storage::Entry;
+use crate::logql::template::{Context, LineTemplate, label_map};
 use crate::text::go_regex::GoRegex;
 
 /// A stage ready to run.
@@ -34,9 +35,17 @@ enum Compiled {
     Unpack,
     Decolorize,
     Label(CompiledLabelFilter),
-    Rename(Vec<(String, String)>),
+    LineFormat(LineTemplate),
+    LabelFormat(Vec<(String, FormatSource)>),
     Drop(Vec<NamedMatcher>),
     Keep(Vec<NamedMatcher>),
+}
+
+/// Where `label_format` takes a value from.
+#[derive(Clone, Debug)]
+enum FormatSource {
+    Rename(String),
+    Template(LineTemplate),
 }
 
 /// A whole pipeline, ready to run. Shared between threads; what changes from line to line is in [`Line`].
@@ -54,6 +63,9 @@ pub struct Line {
     rewritten: Option<String>,
     name: String,
     value: String,
+    timestamp_ns: i64,
+    /// Made when the first template runs.
+    templates: Option<Context>,
 }
 
 impl Line {
@@ -80,8 +92,10 @@ impl Pipeline {
     }
 
     /// Runs one line through. False if a filter drops it.
-    pub fn run(&self, line: &mut Line, stream: &Labels, metadata: &Labels, original: &str) -> bool {
-        line.labels.reset(stream, metadata);
+    pub fn run(&self, line: &mut Line, entry: &Entry<'_>) -> bool {
+        let original = entry.line;
+        line.labels.reset(entry.labels, entry.metadata);
+        line.timestamp_ns = entry.timestamp;
         line.rewritten = None;
         self.stages.iter().all(|s| s.run(line, original))
     }
@@ -126,19 +140,10 @@ fn compile(kind: &StageKind) -> Result<Compiled, String> {
         StageKind::Unpack => Compiled::Unpack,
         StageKind::Decolorize => Compiled::Decolorize,
         StageKind::LabelFilter(f) => Compiled::Label(CompiledLabelFilter::compile(f)?),
-        StageKind::LineFormat(_) => return Err("line_format is known but not supported yet".to_owned()),
-        StageKind::LabelFormat(formats) => {
-            let mut renames = Vec::new();
-            for f in formats {
-                match &f.source {
-                    LabelFormatSource::Rename(from) => renames.push((f.label.clone(), from.clone())),
-                    LabelFormatSource::Template(_) => {
-                        return Err("label_format with a template is known but not supported yet".to_owned());
-                    }
-                }
-            }
-            Compiled::Rename(renames)
+        StageKind::LineFormat(text) => {
+            Compiled::LineFormat(LineTemplate::compile("line", text).map_err(|e| format!("invalid line template: {e}"))?)
         }
+        StageKind::LabelFormat(formats) => Compiled::LabelFormat(label_formats(formats)?),
         StageKind::Drop(m) => Compiled::Drop(m.clone()),
         StageKind::Keep(m) => Compiled::Keep(m.clone()),
     })
@@ -146,7 +151,7 @@ fn compile(kind: &StageKind) -> Result<Compiled, String> {
 
 impl Compiled {
     fn run(&self, line: &mut Line, original: &str) -> bool {
-        let Line { labels, rewritten, name, value } = line;
+        let Line { labels, rewritten, name, value, .. } = line;
         let text = rewritten.as_deref().unwrap_or(original);
         match self {
             Compiled::Line(f) => return f.passes(text),
@@ -177,17 +182,16 @@ impl Compiled {
                     *rewritten = Some(plain);
                 }
             }
-            Compiled::Rename(renames) => {
-                for (to, from) in renames {
-                    if let Some((v, category)) = labels.find(from) {
-                        value.clear();
-                        value.push_str(v);
-                        labels.delete(from);
-                        // A renamed stream label is no longer one of the stream's.
-                        let category = if category == Category::Stream { Category::Stream } else { Category::Parsed };
-                        labels.set(category, to, value);
-                    }
+            Compiled::LineFormat(template) => {
+                let context = line.templates.get_or_insert_default();
+                match template.execute(context, &label_map(labels), text, line.timestamp_ns) {
+                    Ok(t) => *rewritten = Some(t),
+                    Err(e) => labels.fail(TEMPLATE_FAILED, &e),
                 }
+            }
+            Compiled::LabelFormat(formats) => {
+                let context = line.templates.get_or_insert_default();
+                format_labels(formats, context, labels, text, line.timestamp_ns);
             }
             Compiled::Drop(matchers) => {
                 for m in matchers {
@@ -217,6 +221,57 @@ impl Compiled {
             }
         }
         true
+    }
+}
+
+const TEMPLATE_FAILED: &str = "TemplateFormatErr";
+
+fn label_formats(formats: &[LabelFormat]) -> Result<Vec<(String, FormatSource)>, String> {
+    let mut out: Vec<(String, FormatSource)> = Vec::new();
+    for f in formats {
+        if f.label == ERROR {
+            return Err(format!("{ERROR} cannot be formatted"));
+        }
+        if out.iter().any(|(label, _)| *label == f.label) {
+            return Err(format!("multiple label name '{}' not allowed in a single format operation", f.label));
+        }
+        let source = match &f.source {
+            LabelFormatSource::Rename(from) => FormatSource::Rename(from.clone()),
+            LabelFormatSource::Template(t) => FormatSource::Template(
+                LineTemplate::compile("label", t).map_err(|e| format!("invalid template for label '{}': {e}", f.label))?,
+            ),
+        };
+        out.push((f.label.clone(), source));
+    }
+    Ok(out)
+}
+
+/// Renames and templates in order; templates see the labels as they were before the stage.
+fn format_labels(
+    formats: &[(String, FormatSource)],
+    context: &Context,
+    labels: &mut LineLabels,
+    text: &str,
+    timestamp_ns: i64,
+) {
+    let mut before = None;
+    for (label, source) in formats {
+        match source {
+            FormatSource::Rename(from) => {
+                if let Some((value, category)) = labels.find(from).map(|(v, c)| (v.to_owned(), c)) {
+                    before.get_or_insert_with(|| label_map(labels));
+                    labels.set(category, label, &value);
+                    labels.delete(from);
+                }
+            }
+            FormatSource::Template(template) => {
+                let data = before.get_or_insert_with(|| label_map(labels));
+                match template.execute(context, data, text, timestamp_ns) {
+                    Ok(value) => labels.set(Category::Parsed, label, &value),
+                    Err(e) => labels.fail(TEMPLATE_FAILED, &e),
+                }
+            }
+        }
     }
 }
 

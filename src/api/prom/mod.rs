@@ -1,0 +1,39 @@
+//! Prometheus' HTTP API v1.
+
+pub mod json;
+mod labels;
+mod query;
+mod rules;
+mod status;
+mod targets;
+mod write;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::api::ApiState;
+
+pub use status::VERSION;
+
+pub(crate) use rules::{alerts_of_kind, rules_of_kind};
+
+/// The routes below `/api/v1`.
+pub fn router() -> Router<ApiState> {
+    Router::new()
+        .route("/api/v1/query", get(query::instant).post(query::instant))
+        .route("/api/v1/query_range", get(query::range).post(query::range))
+        .route("/api/v1/query_exemplars", get(query::exemplars).post(query::exemplars))
+        .route("/api/v1/format_query", get(query::format).post(query::format))
+        .route("/api/v1/labels", get(labels::names).post(labels::names))
+        .route("/api/v1/label/{name}/values", get(labels::values).post(labels::values))
+        .route("/api/v1/series", get(labels::series).post(labels::series))
+        .route("/api/v1/metadata", get(labels::metadata))
+        .route("/api/v1/targets", get(targets::targets))
+        .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/alerts", get(rules::alerts))
+        .route("/api/v1/status/buildinfo", get(status::buildinfo))
+        .route("/api/v1/status/config", get(status::config))
+        .route("/api/v1/status/flags", get(status::flags))
+        .route("/api/v1/status/runtimeinfo", get(status::runtimeinfo))
+        .route("/api/v1/write", post(write::write))
+}

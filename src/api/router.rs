@@ -1,0 +1,52 @@
+//! All routes of the one port.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
+use axum::routing::{get, post};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{And, Predicate, SizeAbove};
+
+use crate::api::{ApiState, alertmanager, health, logs_in, loki, prom};
+
+/// The largest request body, before and after it is unpacked. Remote write and log shippers stay far below; a client with
+/// larger batches is told so with 413.
+pub const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// Compress successes only: Grafana's Loki client reads the bodies of errors as they come.
+#[derive(Clone, Copy)]
+struct Successes;
+
+impl Predicate for Successes {
+    fn should_compress<B: axum::body::HttpBody>(&self, response: &axum::http::Response<B>) -> bool {
+        fn success(status: StatusCode, _: Version, _: &HeaderMap, _: &Extensions) -> bool {
+            status.is_success() && status != StatusCode::NO_CONTENT
+        }
+        success(response.status(), response.version(), response.headers(), response.extensions())
+    }
+}
+
+/// Everything that is served. Unknown paths are plain 404s: clients tell products apart by them.
+pub fn router(state: ApiState) -> Router {
+    let compression: CompressionLayer<And<SizeAbove, Successes>> =
+        CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(1024).and(Successes));
+    Router::new()
+        .route("/-/healthy", get(health::healthy).head(health::healthy))
+        .route("/-/ready", get(health::ready).head(health::ready))
+        .route("/-/reload", post(health::reload).put(health::reload))
+        .route("/metrics", get(health::own_metrics))
+        .route("/api/v1/logs", post(logs_in::ndjson))
+        .route("/prometheus/api/v1/rules", get(loki::rules::rules))
+        .route("/prometheus/api/v1/alerts", get(loki::rules::alerts))
+        .merge(prom::router())
+        .merge(loki::router())
+        .with_state(state.clone())
+        .nest("/alertmanager", alertmanager::router(state.alerting.clone()))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(compression)
+}
+
+/// How long open connections may go on after the signal to stop. The whole process has ten seconds; the stores need some of them.
+pub const DRAIN: Duration = Duration::from_secs(5);

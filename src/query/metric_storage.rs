@@ -1,0 +1,37 @@
+//! The metrics store as PromQL sees it.
+
+use std::sync::Arc;
+
+use crate::model::{Column, Labels, Matcher, TimestampMs};
+use crate::promql::storage::{SelectHints, SelectedSeries, Storage, StorageError};
+use crate::tsdb::{Db, Selection};
+
+/// See the module.
+pub struct MetricStorage(pub Arc<Db>);
+
+struct Selected(Selection);
+
+fn failed(e: impl ToString) -> StorageError {
+    StorageError { message: e.to_string() }
+}
+
+impl Storage for MetricStorage {
+    fn select(&self, hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError> {
+        let selection = self.0.select(matchers, hints.start, hints.end).map_err(failed)?;
+        Ok(Box::new(Selected(selection)))
+    }
+}
+
+impl SelectedSeries for Selected {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn labels(&self, i: usize) -> Labels {
+        self.0.labels(i)
+    }
+
+    fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), StorageError> {
+        self.0.read(i, mint, maxt, out).map_err(failed)
+    }
+}
