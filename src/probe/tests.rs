@@ -1,0 +1,1 @@
+//! Probes of servers on the loopback.
