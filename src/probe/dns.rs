@@ -68,7 +68,7 @@ pub async fn run(question: &Question<'_>, m: &DnsModule, r: &mut Recorder) -> Re
             }
         }
     };
-    record(&answer, r);
+    record(&answer, m, r);
     check(&answer, m)
 }
 
@@ -116,12 +116,13 @@ async fn ask_stream<S: AsyncRead + AsyncWrite + Unpin>(
     dns_message::answer(&buffer, id)?.ok_or_else(|| Failure::new("the answer is to another question"))
 }
 
-fn record(a: &Answer, r: &mut Recorder) {
+fn record(a: &Answer, m: &DnsModule, r: &mut Recorder) {
     r.set("probe_dns_query_succeeded", 1.0);
     r.set("probe_dns_answer_rrs", a.answer.len() as f64);
     r.set("probe_dns_authority_rrs", a.authority.len() as f64);
     r.set("probe_dns_additional_rrs", a.additional.len() as f64);
-    if let Some(serial) = a.serial {
+    // A zone's serial is only a result where it was asked for.
+    if let Some(serial) = a.serial.filter(|_| m.query_type == "SOA") {
         r.set("probe_dns_serial", f64::from(serial));
     }
     r.note("rcode", dns_names::rcode_name(a.rcode));

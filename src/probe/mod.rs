@@ -5,6 +5,7 @@
 
 pub mod dns;
 mod dns_message;
+pub mod endpoint;
 pub mod history;
 pub mod http;
 mod http_checks;

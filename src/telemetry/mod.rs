@@ -1,3 +1,4 @@
 //! What campanile tells about itself: its metrics and its own log.
 
 pub mod metrics;
+pub mod process;
