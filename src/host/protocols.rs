@@ -56,7 +56,7 @@ fn is_wanted(protocol: &str, name: &str) -> bool {
         "TcpExt" => {
             name.starts_with("Listen")
                 || name.starts_with("Syncookies")
-                || matches!(name, "TCPSynRetrans" | "TCPTimeouts" | "TCPOFOQueue" | "TCPRcvQDrop")
+                || matches!(name, "TCPSynRetrans" | "TCPTimeouts")
         }
         "Tcp" => matches!(
             name,
