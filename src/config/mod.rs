@@ -3,9 +3,11 @@
 pub mod bytesize;
 pub mod duration;
 pub mod error;
+pub mod logs;
 pub mod secret;
 
 pub use bytesize::ByteSize;
 pub use duration::ConfigDuration;
 pub use error::{Problem, Problems};
+pub use logs::LogsConfig;
 pub use secret::Secret;

@@ -105,10 +105,10 @@ impl Index {
         if !fragment.open_left && (cut || !fragment.open_right) {
             // With a cut the digit that makes the token an id may lie behind the cut or outside the needle.
             for kind in [TokenKind::Word, TokenKind::Id] {
-                if kind == fragment.kind || cut && fragment.open_right {
-                    if let Some(info) = self.field(kind).terms().get(text)? {
-                        terms.add(kind, info);
-                    }
+                if (kind == fragment.kind || cut && fragment.open_right)
+                    && let Some(info) = self.field(kind).terms().get(text)?
+                {
+                    terms.add(kind, info);
                 }
             }
             return Ok(Some(terms));

@@ -11,12 +11,15 @@ use super::segment::SegmentView;
 use super::stream_index::{StreamId, StreamIndex};
 use crate::model::{Labels, Matcher, TimestampNs};
 
+/// Batches on their way to segments, and the days of them that are there.
+pub(super) type FrozenBatches = (Arc<Vec<Arc<Batch>>>, Vec<i32>);
+
 /// See the module.
 pub struct Snapshot {
     /// Days with their segments, ascending.
     pub(super) partitions: Vec<Arc<PartitionView>>,
     /// Batches being written to segments, and the days of them that already are.
-    pub(super) frozen: Option<(Arc<Vec<Arc<Batch>>>, Vec<i32>)>,
+    pub(super) frozen: Option<FrozenBatches>,
     /// Batches that came after them.
     pub(super) active: Vec<Arc<Batch>>,
     pub(super) streams: Arc<StreamIndex>,

@@ -226,7 +226,8 @@ fn copies_taken_at_any_moment_under_load_hold_what_was_acknowledged_once() {
             copy_dir(&dir.path().join("days"), &copy.path().join("days"));
             drop(_no_commit);
             let reopened = Store::open(copy.path(), options()).unwrap();
-            let mut numbers: Vec<u64> = everything(&reopened).iter().map(|r| r.2[5..].parse().unwrap()).collect();
+            let mut numbers: Vec<u64> =
+                everything(&reopened).iter().map(|r| r.2.strip_prefix("line ").unwrap().parse().unwrap()).collect();
             numbers.sort_unstable();
             let found = numbers.len() as u64;
             numbers.dedup();
