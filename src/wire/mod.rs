@@ -1,1 +1,5 @@
-//! (being built)
+//! What bytes from outside mean: decompression with a cap, and the bodies of each protocol. No policy, no tasks.
+
+pub mod decompress;
+pub mod loki_push;
+pub mod ndjson;
