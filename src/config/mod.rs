@@ -3,6 +3,10 @@
 pub mod bytesize;
 pub mod duration;
 pub mod error;
+pub mod global;
+pub mod http_client;
+pub mod relabel;
+pub mod scrape;
 pub mod secret;
 
 pub use bytesize::ByteSize;
