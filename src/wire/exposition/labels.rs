@@ -70,8 +70,8 @@ pub(super) fn unescape_with(s: &str, quotes: bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Reads the labels of a series into `out` (emptied first): sorted by name, `__name__` among them, empty values left out. `last_type` decides
-/// whether `le` and `quantile` are rewritten as canonical floats, as Prometheus does.
+/// Reads the labels of a series into `out` (emptied first): sorted by name, `__name__` among them. Labels with an empty value
+/// are kept: with `honor_labels` they keep the target's label away; storing leaves them out. `last_type` decides whether `le` and `quantile` are rewritten as canonical floats, as Prometheus does.
 pub fn parse<'a>(raw: &'a [u8], last_type: MetricType, out: &mut Vec<Pair<'a>>) -> Result<(), LabelError> {
     out.clear();
     let mut c = Cursor::new(raw, 0);
@@ -156,7 +156,6 @@ fn finish(out: &mut Vec<Pair<'_>>) -> Result<(), LabelError> {
         let shown = Labels::from_pairs(out.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));
         return Err(LabelError::EmptyName(shown.to_string()));
     }
-    out.retain(|(_, v)| !v.is_empty());
     Ok(())
 }
 

@@ -29,7 +29,7 @@ fn labels_are_sorted_unescaped_and_canonical() {
     let mut out = Vec::new();
     labels::parse(br#"h_bucket {le="1" z="a\"\\\n\t", "q.r"="",}"#, MetricType::Histogram, &mut out).unwrap();
     let out: Vec<_> = out.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
-    assert_eq!(out, [("__name__", "h_bucket"), ("le", "1.0"), ("z", "a\"\\\n\\t")]);
+    assert_eq!(out, [("__name__", "h_bucket"), ("le", "1.0"), ("q.r", ""), ("z", "a\"\\\n\\t")]);
 }
 
 #[test]
