@@ -140,7 +140,7 @@ impl ScrapeHandle {
         }
         for (name, p) in prepared {
             let state = carried.remove(&name).unwrap_or_default();
-            let pool = Pool::start(self.inner.shared.clone(), p, &self.inner.token, state);
+            let pool = Pool::start(self.inner.shared.clone(), p, &self.inner.token, state).await;
             self.services().pools.insert(name, pool);
         }
         for old in restart {
@@ -153,6 +153,17 @@ impl ScrapeHandle {
             scraper.end().await;
         }
         Ok(())
+    }
+
+    /// Scrapes every target now, beside its schedule, and waits until all is stored.
+    pub async fn scrape_now(&self) {
+        let loops: Vec<Arc<TargetLoop>> = {
+            let services = self.services();
+            let pools = services.pools.values().flat_map(Pool::loops);
+            pools.chain(services.in_process.iter().map(|p| p.scraper.clone())).collect()
+        };
+        let t = self.inner.shared.clock.now_ms();
+        futures_util::future::join_all(loops.iter().map(|l| l.scrape(t, &self.inner.token))).await;
     }
 
     /// What `/api/v1/targets` shows.

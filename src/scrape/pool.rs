@@ -96,9 +96,9 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts discovery and scraping. Targets found in `carried` go on where they were; what is left of it after the first round of discovery is ended with
+    /// Looks for targets once, then starts scraping and goes on looking. Targets found in `carried` go on where they were; what is left of it after the first round of discovery is ended with
     /// staleness markers.
-    pub fn start(shared: Shared, prepared: Prepared, parent: &CancellationToken, carried: Carried) -> Self {
+    pub async fn start(shared: Shared, prepared: Prepared, parent: &CancellationToken, carried: Carried) -> Self {
         let inner = Arc::new(Inner {
             shared,
             prepared,
@@ -106,7 +106,9 @@ impl Pool {
             targets: Mutex::default(),
             carried: Mutex::new(carried),
         });
-        let discovery = tokio::spawn(discover(inner.clone()));
+        let mut discovery = Discovery::new(inner.clone());
+        discovery.look(true).await;
+        let discovery = tokio::spawn(discovery.run());
         Pool { inner, discovery }
     }
 
@@ -143,10 +145,14 @@ impl Pool {
         targets.dropped_count
     }
 
+    /// The loops of all targets.
+    pub fn loops(&self) -> Vec<Arc<TargetLoop>> {
+        lock(&self.inner.targets).active.values().map(|r| r.scraper.clone()).collect()
+    }
+
     /// The metadata of all targets.
     pub fn metadata(&self, out: &mut Vec<TargetMetadata>) {
-        let scrapers: Vec<_> = lock(&self.inner.targets).active.values().map(|r| r.scraper.clone()).collect();
-        for s in scrapers {
+        for s in self.loops() {
             out.extend(s.metadata());
         }
     }
@@ -159,44 +165,58 @@ fn drop_gauges(pool: &str) {
     }
 }
 
-/// Finds targets until the pool ends.
-async fn discover(inner: Arc<Inner>) {
-    let job = inner.prepared.job.clone();
-    let mut files: Vec<FileDiscovery> = job.file_sd_configs.iter().map(FileDiscovery::new).collect();
-    let fixed = static_config::groups(&job.static_configs);
-    let mut first = true;
-    loop {
-        let mut changed = first;
-        if !files.is_empty() {
-            let now = inner.shared.clock.now_ms();
+/// Finds the targets of a job.
+struct Discovery {
+    inner: Arc<Inner>,
+    fixed: Vec<TargetGroup>,
+    files: Vec<FileDiscovery>,
+}
+
+impl Discovery {
+    fn new(inner: Arc<Inner>) -> Self {
+        let job = &inner.prepared.job;
+        let files = job.file_sd_configs.iter().map(FileDiscovery::new).collect();
+        Discovery { fixed: static_config::groups(&job.static_configs), files, inner }
+    }
+
+    /// Looks once; brings the loops in line if anything changed, or if `always`.
+    async fn look(&mut self, always: bool) {
+        let mut changed = always;
+        if !self.files.is_empty() {
+            let now = self.inner.shared.clock.now_ms();
+            let mut files = std::mem::take(&mut self.files);
             let polled = tokio::task::spawn_blocking(move || {
                 let any = files.iter_mut().fold(false, |any, f| f.poll(now) | any);
                 (files, any)
             });
             match polled.await {
                 Ok((back, any)) => {
-                    files = back;
+                    self.files = back;
                     changed |= any;
                 }
                 Err(e) => {
-                    tracing::error!(error = %e, pool = %job.job_name, "file discovery ended; its targets stay as they are");
-                    files = Vec::new();
+                    let pool = &self.inner.prepared.job.job_name;
+                    tracing::error!(error = %e, pool = %pool, "file discovery ended; its targets stay as they are");
+                    return;
                 }
             }
         }
         if changed {
-            let groups: Vec<TargetGroup> =
-                fixed.iter().chain(files.iter().flat_map(FileDiscovery::groups)).cloned().collect();
-            sync(&inner, &groups).await;
+            let files = self.files.iter().flat_map(FileDiscovery::groups);
+            let groups: Vec<TargetGroup> = self.fixed.iter().chain(files).cloned().collect();
+            sync(&self.inner, &groups).await;
         }
-        first = false;
-        if files.is_empty() {
-            inner.token.cancelled().await;
-            return;
-        }
-        tokio::select! {
-            () = inner.token.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_millis(POLL_MS.unsigned_abs())) => {}
+    }
+
+    /// Goes on looking until the pool ends.
+    async fn run(mut self) {
+        let token = self.inner.token.clone();
+        while !self.files.is_empty() {
+            tokio::select! {
+                () = token.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_millis(POLL_MS.unsigned_abs())) => {}
+            }
+            self.look(false).await;
         }
     }
 }
