@@ -1,1 +1,3 @@
-//! (being built)
+//! Protocols in, bytes out: one folder for each API.
+
+pub mod alertmanager;

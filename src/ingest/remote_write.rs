@@ -11,7 +11,11 @@ use crate::tsdb::{AppendError, Appender, Db, SeriesRef};
 use crate::wire::remote_write::{DecodeError, Part, Parts, TimeSeries, decompress, read_metadata, read_series};
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    metrics::counter_vec("campanile_ingest_remote_write_requests_total", "Remote write requests by status.", &["status"])
+    metrics::counter_vec(
+        "campanile_ingest_remote_write_requests_total",
+        "Remote write requests by status.",
+        &["status"],
+    )
 });
 static SAMPLES: LazyLock<IntCounter> = LazyLock::new(|| {
     metrics::counter("campanile_ingest_remote_write_samples_total", "Samples stored from remote write.")

@@ -1,3 +1,15 @@
 //! PromQL: its language and its columnar engine. Knows no store; asks through [`storage::Storage`].
 
 pub mod ast;
+mod check;
+pub mod duration_expr;
+pub mod function_table;
+pub mod lex;
+mod number;
+pub mod parse;
+pub mod parse_error;
+mod parse_selector;
+pub mod script;
+
+pub use parse::{ParseOptions, parse, parse_metric, parse_selector, parse_selector_non_empty, parse_with};
+pub use parse_error::{ParseError, ParseErrors};

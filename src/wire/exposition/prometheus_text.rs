@@ -1,6 +1,5 @@
 //! Prometheus' text format 0.0.4, and 1.0.0 with quoted names (prometheus.io/docs/instrumenting/exposition_formats).
 
-
 use crate::model::sample::NORMAL_NAN_BITS;
 use crate::model::{MetricType, TimestampMs};
 use crate::wire::exposition::lexer::{BraceRules, Cursor, lossy, scan_braces};
@@ -68,8 +67,7 @@ impl<'a> PrometheusTextParser<'a> {
             self.last_type = t;
             return Ok(Some(Entry::Type(name, t)));
         }
-        let text =
-            std::str::from_utf8(text).map_err(|_| ParseError::Utf8 { what: "help text", text: lossy(text) })?;
+        let text = std::str::from_utf8(text).map_err(|_| ParseError::Utf8 { what: "help text", text: lossy(text) })?;
         Ok(Some(Entry::Help(name, labels::unescape_with(text, false))))
     }
 

@@ -1,1 +1,0 @@
-//! Go text templates (placeholder until the engine lands).
