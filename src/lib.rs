@@ -4,7 +4,7 @@
 //!
 //! | floor | modules | what they may use |
 //! |---|---|---|
-//! | ground | [`model`], [`text`], [`disk`], [`exec`], [`telemetry`], [`wire`] | each other, downwards; no policy, no tasks |
+//! | ground | [`model`], [`text`], [`disk`], [`exec`], [`telemetry`], [`wire`], [`host`] | each other, downwards; no policy, no tasks |
 //! | engines | [`tsdb`], [`logs`], [`promql`], [`logql`], [`state`] | the ground; synchronous, testable without a runtime |
 //! | services | [`config`], [`query`], [`scrape`], [`probe`], [`ingest`], [`rules`], [`alerting`] | engines and ground; tokio tasks |
 //! | edge | [`api`], [`cli`], [`app`] | everything |
@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod disk;
 pub mod exec;
+pub mod host;
 pub mod ingest;
 pub mod logql;
 pub mod logs;

@@ -4,9 +4,24 @@ use std::collections::HashMap;
 
 use crate::config::{Config, Problems};
 
+/// The job by which campanile scrapes itself.
+pub const SELF_JOB: &str = "campanile";
+
 /// Finds contradictions between sections.
 pub fn check(config: &Config, problems: &mut Problems) {
     probe_identities(config, problems);
+    self_scrape(config, problems);
+}
+
+/// The built-in job has a name of its own.
+fn self_scrape(config: &Config, problems: &mut Problems) {
+    let named = config.scrape_configs.iter().position(|j| j.job_name == SELF_JOB);
+    if let Some(i) = named.filter(|_| config.self_scrape) {
+        let message = format!(
+            "{SELF_JOB:?} is the job by which campanile scrapes itself; give it another name or set self_scrape: false"
+        );
+        problems.add(format!("scrape_configs[{i}].job_name"), message);
+    }
 }
 
 /// Two probes with the same name and target (and labels) would write the same series.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::config::probe::ProbeModule;
+use crate::config::scrape::{self, ScrapeConfig};
 use crate::config::tree::sort;
 use crate::config::yaml::MAX_BYTES;
-use crate::config::{Config, Expand, Problem, Problems, Tree, cross_checks, glob};
+use crate::config::{AlertmanagerConfig, Config, Expand, Problem, Problems, Tree, cross_checks, glob};
 
 /// A configuration that passed all checks.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Loaded {
     pub config: Config,
     /// The main file's tree, for places of later problems and for showing it.
     pub tree: Tree,
+    /// The folder where relative paths of the alertmanager part (templates, password files) begin.
+    pub alertmanager_dir: PathBuf,
     /// The files behind `rule_files`, patterns resolved, sorted, each once.
     pub rule_files: Vec<PathBuf>,
     /// Every file whose change means a reload, rule files included.
@@ -61,6 +64,13 @@ struct BlackboxFile {
     modules: BTreeMap<String, ProbeModule>,
 }
 
+/// A file of `scrape_config_files`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ScrapeFile {
+    scrape_configs: Vec<ScrapeConfig>,
+}
+
 /// Loads the configuration. Without a path, or with the path of a file that does not exist or is empty, everything has
 /// its default. All problems of all files come at once, in the order of the files.
 pub fn load(path: Option<&Path>) -> Result<Loaded, Vec<Problem>> {
@@ -97,13 +107,23 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
     let mut warnings = Vec::new();
 
     let modules = include_probe_modules(&mut config, &tree, &mut files, &mut problems);
-    let rule_files = find_rule_files(&config, &tree, dir, &mut problems, &mut warnings);
+    let rule_files = find_files("rule_files", &config.rule_files, &tree, dir, &mut problems, &mut warnings);
+    let alertmanager_dir = config.alertmanager_file.parent().unwrap_or(dir).to_owned();
+    let own_alertmanager = config.alertmanager.is_some();
+    let from_file = include_alertmanager(&mut config, &tree, &mut files, &mut problems);
     files.extend(rule_files.iter().map(|p| FileRead::now(p)));
+    let own_jobs = config.scrape_configs.len();
+    let scrape_files =
+        find_files("scrape_config_files", &config.scrape_config_files, &tree, dir, &mut problems, &mut warnings);
+    let more_jobs = include_scrape_files(&scrape_files, &config, &mut files, &mut problems);
 
     // A section with a problem of its own is not checked further: what was left out would be missed.
     let broken: Vec<String> = problems.iter().filter_map(|p| section(&p.path)).collect();
     let mut found = Problems::default();
     config.validate(&mut found);
+    if own_alertmanager && from_file {
+        found.add("alertmanager_file", "is given beside alertmanager; remove one");
+    }
     if problems.is_empty() {
         cross_checks::check(&config, &mut found);
     }
@@ -118,11 +138,14 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
             }
         }
     }
+    // Checked in their own files already.
+    config.scrape_configs.truncate(own_jobs);
+    config.scrape_configs.extend(more_jobs);
     if config.runtime.gogc.is_some() {
         warnings.push(tree.problem_at("runtime.gogc", "has no effect: there is no garbage collector to set"));
     }
     if problems.is_empty() {
-        Ok(Loaded { config, tree, rule_files, files, warnings })
+        Ok(Loaded { config, tree, alertmanager_dir, rule_files, files, warnings })
     } else {
         sort(&mut problems);
         Err(problems)
@@ -213,18 +236,93 @@ fn include_probe_modules(
     Some((included, names))
 }
 
-/// Resolves the patterns of `rule_files`. A file named without wildcards must exist; a pattern that finds nothing is a
-/// warning, as a folder of rules may be empty.
-fn find_rule_files(
+/// Reads `alertmanager_file`; true if it gave a configuration. Its problems are told with its own lines.
+fn include_alertmanager(
+    config: &mut Config,
+    tree: &Tree,
+    files: &mut Vec<FileRead>,
+    problems: &mut Vec<Problem>,
+) -> bool {
+    let path = config.alertmanager_file.clone();
+    if path.as_os_str().is_empty() {
+        return false;
+    }
+    let (included, parse_problems) = match include(&path, "alertmanager_file", tree, files) {
+        Ok(x) => x,
+        Err(problem) => {
+            problems.push(problem);
+            return false;
+        }
+    };
+    let (decoded, decode_problems) = included.decode::<AlertmanagerConfig>();
+    let clean = parse_problems.is_empty() && decode_problems.is_empty();
+    problems.extend(parse_problems);
+    problems.extend(decode_problems);
+    let Some(decoded) = decoded.filter(|_| clean) else { return false };
+    let mut found = Problems::default();
+    decoded.validate("", &mut found);
+    let valid = found.is_empty();
+    problems.extend(included.locate(found));
+    if valid && config.alertmanager.is_none() {
+        config.alertmanager = Some(decoded);
+    }
+    valid
+}
+
+/// Reads the jobs of `scrape_config_files`. Their problems are told with their own lines.
+fn include_scrape_files(
+    paths: &[PathBuf],
     config: &Config,
+    files: &mut Vec<FileRead>,
+    problems: &mut Vec<Problem>,
+) -> Vec<ScrapeConfig> {
+    let mut jobs = Vec::new();
+    let mut names: std::collections::HashSet<String> =
+        config.scrape_configs.iter().map(|j| j.job_name.clone()).collect();
+    for path in paths {
+        files.push(FileRead::now(path));
+        let text = match read(path) {
+            Ok(text) => text.unwrap_or_default(),
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        let (tree, mut faults) = Tree::parse(&path.display().to_string(), &text, Expand::Environment);
+        let (decoded, more) = tree.decode::<ScrapeFile>();
+        faults.extend(more);
+        if let Some(mut decoded) = decoded.filter(|_| faults.is_empty()) {
+            decoded.scrape_configs.iter_mut().for_each(|j| j.resolve_paths(path.parent().unwrap_or(Path::new(""))));
+            let mut found = Problems::default();
+            scrape::validate_all(&decoded.scrape_configs, &config.global, "scrape_configs", &mut found);
+            for (i, job) in decoded.scrape_configs.iter().enumerate() {
+                if !names.insert(job.job_name.clone()) {
+                    let message =
+                        format!("{:?} is the name of a job in another file; give each job its own", job.job_name);
+                    found.add(format!("scrape_configs[{i}].job_name"), message);
+                }
+            }
+            faults.extend(tree.locate(found));
+            jobs.extend(decoded.scrape_configs);
+        }
+        problems.extend(faults);
+    }
+    jobs
+}
+
+/// Resolves the patterns of a list of files. A file named without wildcards must exist; a pattern that finds nothing is
+/// a warning, as a folder of rules may be empty. Sorted, each file once.
+fn find_files(
+    key: &str,
+    patterns: &[String],
     tree: &Tree,
     dir: &Path,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
 ) -> Vec<PathBuf> {
     let mut all = Vec::new();
-    for (i, pattern) in config.rule_files.iter().enumerate() {
-        let key = format!("rule_files[{i}]");
+    for (i, pattern) in patterns.iter().enumerate() {
+        let key = format!("{key}[{i}]");
         match glob::expand(dir, pattern) {
             Ok(found) if found.is_empty() => warnings.push(tree.problem_at(&key, "matches no file")),
             Ok(found) => {

@@ -4,6 +4,8 @@
 //! and `cross_checks` find what types cannot, and every problem comes with its file, line and column. A key that is
 //! known and not supported is a field of the type [`Unsupported`], so that setting it is an error with a line.
 
+pub mod alert_matcher;
+pub mod alerting;
 pub mod bytesize;
 pub mod cross_checks;
 pub mod dns_names;
@@ -11,12 +13,20 @@ pub mod duration;
 pub mod env;
 pub mod error;
 pub mod glob;
+pub mod global;
 pub mod host;
+pub mod http_client;
 pub mod load;
+pub mod logs;
+pub mod notify;
+pub mod outside;
 pub mod probe;
 pub mod probe_module;
+pub mod relabel;
+pub mod scrape;
 pub mod secret;
 pub mod storage;
+pub mod time_interval;
 pub mod tree;
 pub mod unsupported;
 pub mod web;
@@ -27,10 +37,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use alert_matcher::{AlertMatcher, AlertMatchers};
+pub use alerting::AlertmanagerConfig;
 pub use bytesize::ByteSize;
 pub use duration::ConfigDuration;
 pub use error::{Problem, Problems};
 pub use load::{Loaded, load};
+pub use logs::LogsConfig;
 pub use secret::Secret;
 pub use tree::{Expand, Tree, decode};
 pub use unsupported::Unsupported;
@@ -40,15 +53,15 @@ pub use unsupported::Unsupported;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Defaults of scrapes and rules, labels for the outside.
-    pub global: RawSection,
+    pub global: global::GlobalConfig,
     /// What is scraped.
-    pub scrape_configs: RawSection,
+    pub scrape_configs: Vec<scrape::ScrapeConfig>,
     /// Files with more scrape configs, by pattern.
-    pub scrape_config_files: Unsupported,
+    pub scrape_config_files: Vec<String>,
     /// Files with rule groups, by pattern.
     pub rule_files: Vec<String>,
     /// Where alerts go beside the built-in alertmanager.
-    pub alerting: RawSection,
+    pub alerting: outside::Outside,
     /// Where samples are sent.
     pub remote_write: Unsupported,
     /// Where samples are read from.
@@ -56,7 +69,7 @@ pub struct Config {
     /// How metrics are kept.
     pub storage: storage::Storage,
     /// The built-in alertmanager, in Alertmanager's own schema.
-    pub alertmanager: Option<RawSection>,
+    pub alertmanager: Option<AlertmanagerConfig>,
     /// The same from a file of its own.
     pub alertmanager_file: PathBuf,
     /// Modules for probes, as in blackbox.yml.
@@ -68,7 +81,7 @@ pub struct Config {
     /// Signs of life that others send.
     pub heartbeats: Unsupported,
     /// How logs are taken and kept.
-    pub logs: RawSection,
+    pub logs: LogsConfig,
     /// What the HTTP server says about itself.
     pub web: web::Web,
     /// Reports by email.
@@ -95,24 +108,14 @@ pub struct Runtime {
     pub gogc: Option<i64>,
 }
 
-/// A section that is kept as it stands and decoded by its own module; see [`Tree`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RawSection;
-
-impl<'de> Deserialize<'de> for RawSection {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        serde::de::IgnoredAny::deserialize(d).map(|_| RawSection)
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Config {
-            global: RawSection,
-            scrape_configs: RawSection,
-            scrape_config_files: Unsupported,
+            global: global::GlobalConfig::default(),
+            scrape_configs: Vec::new(),
+            scrape_config_files: Vec::new(),
             rule_files: Vec::new(),
-            alerting: RawSection,
+            alerting: outside::Outside::default(),
             remote_write: Unsupported,
             remote_read: Unsupported,
             storage: storage::Storage::default(),
@@ -122,7 +125,7 @@ impl Default for Config {
             probe_modules_file: PathBuf::new(),
             probes: Vec::new(),
             heartbeats: Unsupported,
-            logs: RawSection,
+            logs: LogsConfig::default(),
             web: web::Web::default(),
             reports: Unsupported,
             backup: Unsupported,
@@ -143,12 +146,20 @@ impl Config {
                 *path = dir.join(&*path);
             }
         }
+        self.scrape_configs.iter_mut().for_each(|s| s.resolve_paths(dir));
         self.probe_modules.values_mut().for_each(|m| m.resolve_paths(dir));
         self.probes.iter_mut().for_each(|p| p.resolve_paths(dir));
     }
 
     /// Checks each section by itself; see `cross_checks` for what concerns several.
     pub fn validate(&self, problems: &mut Problems) {
+        self.global.validate("global", problems);
+        scrape::validate_all(&self.scrape_configs, &self.global, "scrape_configs", problems);
+        self.alerting.validate("alerting", problems);
+        if let Some(alertmanager) = &self.alertmanager {
+            alertmanager.validate("alertmanager", problems);
+        }
+        self.logs.check("logs", problems);
         self.storage.validate("storage", problems);
         self.web.validate("web", problems);
         self.host.validate("host", problems);

@@ -1,0 +1,73 @@
+//! Counters and gauges of the alertmanager.
+
+use std::sync::LazyLock;
+
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use crate::telemetry::metrics;
+
+/// Notifications by how they ended: `ok`, `failed`.
+pub static NOTIFICATIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_alerting_notifications_total",
+        "Notifications by receiver, integration and how they ended.",
+        &["receiver", "integration", "outcome"],
+    )
+});
+/// Attempts that failed, by reason.
+pub static FAILED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_alerting_notification_attempts_failed_total",
+        "Attempts to notify that failed, by integration and reason.",
+        &["integration", "reason"],
+    )
+});
+/// How long one attempt took.
+pub static LATENCY: LazyLock<HistogramVec> = LazyLock::new(|| {
+    metrics::seconds_vec(
+        "campanile_alerting_notification_latency_seconds",
+        "Time of one attempt to notify.",
+        &["integration"],
+    )
+});
+/// Alerts that were taken in, by whether they fired.
+pub static RECEIVED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec("campanile_alerting_alerts_received_total", "Alerts taken in, by status.", &["status"])
+});
+/// Alerts that were refused, by reason.
+pub static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec("campanile_alerting_alerts_refused_total", "Alerts not taken in, by reason.", &["reason"])
+});
+/// Known alerts by state.
+pub static ALERTS: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| metrics::gauge_vec("campanile_alerting_alerts", "Known alerts by state.", &["state"]));
+/// Silences by state.
+pub static SILENCES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| metrics::gauge_vec("campanile_alerting_silences", "Silences by state.", &["state"]));
+/// Groups.
+pub static GROUPS: LazyLock<IntGauge> =
+    LazyLock::new(|| metrics::gauge("campanile_alerting_groups", "Groups of alerts that exist now."));
+/// Notifications whose outcome is not known yet.
+pub static INTENTS_OPEN: LazyLock<IntGauge> = LazyLock::new(|| {
+    metrics::gauge("campanile_alerting_intents_open", "Notifications that are to be sent and have no outcome yet.")
+});
+/// Alerts left out of a notification, by what kept them quiet.
+pub static SUPPRESSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_alerting_suppressed_total",
+        "Alerts left out of a flush, by what kept them quiet.",
+        &["by"],
+    )
+});
+/// Writes to the state file that failed; the notification goes out all the same.
+pub static STATE_FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
+    metrics::counter("campanile_alerting_state_write_failures_total", "Writes to the state file that failed.")
+});
+/// Intents found at start, by what became of them.
+pub static RECOVERED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_alerting_intents_recovered_total",
+        "Notifications without an outcome that were found at start, by what became of them.",
+        &["outcome"],
+    )
+});

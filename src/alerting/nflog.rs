@@ -1,0 +1,94 @@
+//! The notification log: what each receiver was last told about each group.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::TimestampMs;
+use crate::state::{Op, Table};
+
+/// What was told, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NflogEntry {
+    /// When it was told.
+    pub told_at: TimestampMs,
+    /// Fingerprints of the alerts that were firing.
+    pub firing: BTreeSet<u64>,
+    /// Fingerprints of the alerts that were resolved.
+    pub resolved: BTreeSet<u64>,
+    /// When the entry may be forgotten.
+    pub expires_at: TimestampMs,
+}
+
+/// The key of an entry: receiver, integration, group.
+pub fn key(receiver: &str, integration: &str, index: usize, group_key: &str) -> String {
+    format!("{receiver}/{integration}/{index}:{group_key}")
+}
+
+/// The log, a copy in memory of the table of the state file.
+#[derive(Debug, Default)]
+pub struct Nflog {
+    entries: HashMap<String, NflogEntry>,
+}
+
+impl Nflog {
+    /// Reads the rows of the state file; gives how many could not be read beside it.
+    pub fn load(rows: Vec<(Vec<u8>, Vec<u8>)>) -> (Self, usize) {
+        let (mut entries, mut bad) = (HashMap::new(), 0);
+        for (k, v) in rows {
+            match (String::from_utf8(k), serde_json::from_slice(&v)) {
+                (Ok(k), Ok(e)) => {
+                    entries.insert(k, e);
+                }
+                _ => bad += 1,
+            }
+        }
+        (Nflog { entries }, bad)
+    }
+
+    /// What was last told.
+    pub fn get(&self, key: &str) -> Option<&NflogEntry> {
+        self.entries.get(key)
+    }
+
+    /// Notes what was told in memory; [`put_op`] is the same for the file.
+    pub fn set(&mut self, key: String, entry: NflogEntry) {
+        self.entries.insert(key, entry);
+    }
+
+    /// Forgets expired entries; gives the changes for the file.
+    pub fn collect_garbage(&mut self, now: TimestampMs) -> Vec<Op> {
+        let mut ops = Vec::new();
+        self.entries.retain(|k, e| {
+            let keep = e.expires_at > now;
+            if !keep {
+                ops.push(Op::Delete(Table::Nflog, k.as_bytes().to_vec()));
+            }
+            keep
+        });
+        ops
+    }
+}
+
+/// The row of an entry.
+pub fn put_op(key: &str, entry: &NflogEntry) -> Op {
+    Op::Put(Table::Nflog, key.as_bytes().to_vec(), serde_json::to_vec(entry).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_what_it_wrote_and_forgets() {
+        let entry =
+            NflogEntry { told_at: 1, firing: BTreeSet::from([u64::MAX]), resolved: BTreeSet::new(), expires_at: 10 };
+        let k = key("r", "webhook", 0, "{}:{}");
+        let Op::Put(_, kb, vb) = put_op(&k, &entry) else { panic!() };
+        let (mut log, bad) = Nflog::load(vec![(kb, vb), (b"x".to_vec(), b"junk".to_vec())]);
+        assert_eq!((log.get(&k), bad), (Some(&entry), 1));
+        assert!(log.collect_garbage(9).is_empty());
+        assert_eq!(log.collect_garbage(10).len(), 1);
+        assert!(log.get(&k).is_none());
+    }
+}

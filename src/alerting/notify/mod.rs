@@ -1,0 +1,111 @@
+//! How a group becomes messages: leave out what is kept quiet, compare with what was told, write the intent, send with
+//! retries, record. One file for each step and each kind of receiver.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::template_data::Data;
+
+pub mod dedup_stage;
+pub mod email;
+pub mod http_client;
+pub mod mute_stage;
+pub mod record_stage;
+pub mod retry_stage;
+pub mod secret_file;
+pub mod webhook;
+
+/// What one integration is to tell.
+#[derive(Debug)]
+pub struct Notification<'a> {
+    /// The content.
+    pub data: &'a Data,
+    /// The group's key.
+    pub group_key: &'a str,
+    /// Whether it may have been sent before, by a process that was killed.
+    pub possible_repeat: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SendError {
+    /// What happened, for people; holds no secrets.
+    pub message: String,
+    /// The class, for counters.
+    pub reason: FailureReason,
+    /// Whether trying again soon can help.
+    pub retry: bool,
+}
+
+impl SendError {
+    /// Trying again will not help: the configuration or the content is wrong.
+    pub fn permanent(reason: FailureReason, message: impl Into<String>) -> Self {
+        SendError { message: message.into(), reason, retry: false }
+    }
+
+    /// Trying again may help.
+    pub fn temporary(reason: FailureReason, message: impl Into<String>) -> Self {
+        SendError { message: message.into(), reason, retry: true }
+    }
+}
+
+/// Classes of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureReason {
+    /// A template failed.
+    Template,
+    /// A secret or certificate file cannot be read.
+    File,
+    /// The receiver says that the request is wrong (4xx, SMTP 5xx).
+    ClientError,
+    /// The receiver says that it is in trouble (5xx, SMTP 4xx).
+    ServerError,
+    /// No connection, or it broke.
+    Connection,
+    /// TLS could not be set up.
+    Tls,
+    /// No answer in time.
+    Timeout,
+}
+
+impl FailureReason {
+    /// As label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureReason::Template => "template",
+            FailureReason::File => "file",
+            FailureReason::ClientError => "client_error",
+            FailureReason::ServerError => "server_error",
+            FailureReason::Connection => "connection",
+            FailureReason::Tls => "tls",
+            FailureReason::Timeout => "timeout",
+        }
+    }
+}
+
+/// Sends one notification, once.
+pub trait Notifier: Send + Sync {
+    /// Makes one attempt.
+    fn send<'a>(&'a self, notification: &'a Notification<'a>) -> BoxFuture<'a, Result<(), SendError>>;
+}
+
+/// One way in which a receiver is told.
+#[derive(Clone)]
+pub struct Integration {
+    /// `email`, `webhook`.
+    pub kind: &'static str,
+    /// The how manyth of this kind.
+    pub index: usize,
+    /// Whether the end of alerts is told too.
+    pub send_resolved: bool,
+    /// Who does it.
+    pub notifier: Arc<dyn Notifier>,
+}
+
+impl std::fmt::Debug for Integration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]", self.kind, self.index)
+    }
+}

@@ -1,0 +1,452 @@
+//! The alertmanager's part of the configuration, in Alertmanager's own schema: `alertmanager:` or a file of its own.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::alert_matcher::AlertMatchers;
+use super::notify::{EmailDefaults, NotifyHttpConfig, Receiver};
+use super::time_interval::NamedTimeIntervals;
+use super::{ConfigDuration, Problems, Secret};
+
+/// How deep routes may be nested; a tree made by hand stays under ten.
+const MAX_ROUTE_DEPTH: usize = 128;
+
+/// The whole part. The default has no route: alerts are kept and shown, and nobody is told.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertmanagerConfig {
+    /// Settings that receivers share.
+    pub global: GlobalConfig,
+    /// The root of the route tree; it takes every alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteConfig>,
+    /// Who can be told.
+    pub receivers: Vec<Receiver>,
+    /// Which alerts keep which others quiet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inhibit_rules: Vec<InhibitRuleConfig>,
+    /// Named intervals that routes refer to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub time_intervals: Vec<NamedTimeIntervals>,
+    /// The old name of `time_intervals`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mute_time_intervals: Vec<NamedTimeIntervals>,
+    /// Globs of files with notification templates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<String>,
+}
+
+/// Settings that receivers share.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GlobalConfig {
+    /// After how long an alert that was sent without an end counts as resolved when it is not sent again.
+    pub resolve_timeout: ConfigDuration,
+    /// HTTP options of receivers that have none of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_config: Option<NotifyHttpConfig>,
+    /// Sender of emails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_from: Option<String>,
+    /// Name given in EHLO.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_hello: Option<String>,
+    /// `host:port` of the mail server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_smarthost: Option<String>,
+    /// Login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_auth_username: Option<String>,
+    /// Password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_auth_password: Option<Secret>,
+    /// File with the password, read again on each use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_auth_password_file: Option<String>,
+    /// Secret of CRAM-MD5, which is not supported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_auth_secret: Option<Secret>,
+    /// File of the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_auth_secret_file: Option<String>,
+    /// Identity of PLAIN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_auth_identity: Option<String>,
+    /// Whether a connection without TLS is refused.
+    pub smtp_require_tls: bool,
+    /// TLS from the first byte, whatever the port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_force_implicit_tls: Option<bool>,
+    /// TLS options of the mail server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_tls_config: Option<super::notify::NotifyTlsConfig>,
+    /// The addresses and keys of receiver kinds that campanile has not yet: known, so that an existing file loads. They have an
+    /// effect only on receivers of these kinds, and those are refused.
+    #[serde(skip_serializing)]
+    pub slack_api_url: Option<Secret>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub slack_api_url_file: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub slack_app_token: Option<Secret>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub slack_app_token_file: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub slack_app_url: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub pagerduty_url: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub opsgenie_api_url: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub opsgenie_api_key: Option<Secret>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub opsgenie_api_key_file: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub wechat_api_url: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub wechat_api_secret: Option<Secret>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub wechat_api_secret_file: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub wechat_api_corp_id: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub victorops_api_url: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub victorops_api_key: Option<Secret>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub victorops_api_key_file: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub telegram_api_url: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub telegram_bot_token: Option<Secret>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub telegram_bot_token_file: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub webex_api_url: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub jira_api_url: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub rocketchat_api_url: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub rocketchat_token: Option<Secret>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub rocketchat_token_file: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub rocketchat_token_id: Option<Secret>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub rocketchat_token_id_file: Option<String>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub mattermost_webhook_url: Option<Secret>,
+    /// See `slack_api_url`.
+    #[serde(skip_serializing)]
+    pub mattermost_webhook_url_file: Option<String>,
+}
+
+impl Default for GlobalConfig {
+    fn default() -> Self {
+        GlobalConfig {
+            // Alertmanager's defaults: an alert not heard of for five minutes is over; a mail server must offer TLS.
+            resolve_timeout: ConfigDuration::from_secs(300),
+            smtp_require_tls: true,
+            http_config: None,
+            smtp_from: None,
+            smtp_hello: None,
+            smtp_smarthost: None,
+            smtp_auth_username: None,
+            smtp_auth_password: None,
+            smtp_auth_password_file: None,
+            smtp_auth_secret: None,
+            smtp_auth_secret_file: None,
+            smtp_auth_identity: None,
+            smtp_force_implicit_tls: None,
+            smtp_tls_config: None,
+            slack_api_url: None,
+            slack_api_url_file: None,
+            slack_app_token: None,
+            slack_app_token_file: None,
+            slack_app_url: None,
+            pagerduty_url: None,
+            opsgenie_api_url: None,
+            opsgenie_api_key: None,
+            opsgenie_api_key_file: None,
+            wechat_api_url: None,
+            wechat_api_secret: None,
+            wechat_api_secret_file: None,
+            wechat_api_corp_id: None,
+            victorops_api_url: None,
+            victorops_api_key: None,
+            victorops_api_key_file: None,
+            telegram_api_url: None,
+            telegram_bot_token: None,
+            telegram_bot_token_file: None,
+            webex_api_url: None,
+            jira_api_url: None,
+            rocketchat_api_url: None,
+            rocketchat_token: None,
+            rocketchat_token_file: None,
+            rocketchat_token_id: None,
+            rocketchat_token_id_file: None,
+            mattermost_webhook_url: None,
+            mattermost_webhook_url_file: None,
+        }
+    }
+}
+
+/// One node of the route tree. What is not given is taken from the parent; the root has Alertmanager's defaults.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteConfig {
+    /// Who is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<String>,
+    /// Labels that make a group; `...` alone means all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<Vec<String>>,
+    /// Old form: labels with these values.
+    #[serde(rename = "match", skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_equal: BTreeMap<String, String>,
+    /// Old form: labels that match these regexes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_re: BTreeMap<String, String>,
+    /// Conditions that must all hold.
+    #[serde(skip_serializing_if = "AlertMatchers::is_empty")]
+    pub matchers: AlertMatchers,
+    /// Whether the siblings after this one are tried too.
+    #[serde(rename = "continue", skip_serializing_if = "std::ops::Not::not")]
+    pub continue_matching: bool,
+    /// Children.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteConfig>,
+    /// How long the first notification of a group waits for more alerts (30s).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_wait: Option<ConfigDuration>,
+    /// How often changes of a group are told (5m).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_interval: Option<ConfigDuration>,
+    /// After how long an unchanged group is told again (4h).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat_interval: Option<ConfigDuration>,
+    /// Intervals in which this route is quiet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mute_time_intervals: Vec<String>,
+    /// Intervals outside of which this route is quiet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub active_time_intervals: Vec<String>,
+}
+
+/// While an alert that matches the source fires, alerts that match the target and agree in `equal` are not told.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InhibitRuleConfig {
+    /// A name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Old form.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub source_match: BTreeMap<String, String>,
+    /// Old form.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub source_match_re: BTreeMap<String, String>,
+    /// Conditions on the alert that keeps others quiet.
+    #[serde(skip_serializing_if = "AlertMatchers::is_empty")]
+    pub source_matchers: AlertMatchers,
+    /// Old form.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub target_match: BTreeMap<String, String>,
+    /// Old form.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub target_match_re: BTreeMap<String, String>,
+    /// Conditions on the alerts that are kept quiet.
+    #[serde(skip_serializing_if = "AlertMatchers::is_empty")]
+    pub target_matchers: AlertMatchers,
+    /// Labels that must have the same value on both sides; absent on both sides counts as the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub equal: Vec<String>,
+}
+
+impl AlertmanagerConfig {
+    /// Checks what serde cannot: references, ranges, kinds that are not supported. `path` is where this part stands, such as `alertmanager`.
+    pub fn validate(&self, path: &str, problems: &mut Problems) {
+        let at = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let mut receivers = HashSet::new();
+        for (i, r) in self.receivers.iter().enumerate() {
+            let here = at(&format!("receivers[{i}]"));
+            if r.name.is_empty() {
+                problems.add(format!("{here}.name"), "a receiver needs a name");
+            } else if !receivers.insert(r.name.as_str()) {
+                problems
+                    .add(format!("{here}.name"), format!("receiver {:?} is there twice; give it another name", r.name));
+            }
+            r.validate(&here, &self.email_defaults(), problems);
+        }
+        self.global.validate(&at("global"), problems);
+        let mut intervals = HashSet::new();
+        for (key, list) in
+            [("time_intervals", &self.time_intervals), ("mute_time_intervals", &self.mute_time_intervals)]
+        {
+            for (i, t) in list.iter().enumerate() {
+                let here = at(&format!("{key}[{i}].name"));
+                if t.name.is_empty() {
+                    problems.add(here, "a time interval needs a name");
+                } else if !intervals.insert(t.name.as_str()) {
+                    problems.add(here, format!("time interval {:?} is there twice; give it another name", t.name));
+                }
+            }
+        }
+        for (i, rule) in self.inhibit_rules.iter().enumerate() {
+            let here = at(&format!("inhibit_rules[{i}]"));
+            check_regexes(&rule.source_match_re, &format!("{here}.source_match_re"), problems);
+            check_regexes(&rule.target_match_re, &format!("{here}.target_match_re"), problems);
+        }
+        match &self.route {
+            Some(root) => {
+                let here = at("route");
+                if root.receiver.as_ref().is_none_or(String::is_empty) {
+                    problems.add(format!("{here}.receiver"), "the root route needs a receiver");
+                }
+                if !root.match_equal.is_empty() || !root.match_re.is_empty() || !root.matchers.is_empty() {
+                    problems.add(&here, "the root route takes every alert, so it must have no matchers");
+                }
+                for (key, list) in [
+                    ("mute_time_intervals", &root.mute_time_intervals),
+                    ("active_time_intervals", &root.active_time_intervals),
+                ] {
+                    if !list.is_empty() {
+                        problems.add(
+                            format!("{here}.{key}"),
+                            "the root route cannot have time intervals; put them on its routes",
+                        );
+                    }
+                }
+                if root.continue_matching {
+                    problems.add(format!("{here}.continue"), "the root route has no siblings to continue with");
+                }
+                root.validate(&here, 0, &receivers, &intervals, problems);
+            }
+            None if !self.receivers.is_empty() => {
+                problems
+                    .add(at("route"), "there are receivers but no route that leads to them; add route with a receiver");
+            }
+            None => {}
+        }
+    }
+
+    /// The email settings of `global` that receivers inherit.
+    pub fn email_defaults(&self) -> EmailDefaults<'_> {
+        EmailDefaults { global: &self.global }
+    }
+}
+
+impl GlobalConfig {
+    fn validate(&self, path: &str, problems: &mut Problems) {
+        if self.resolve_timeout.as_ms() <= 0 {
+            problems.add(format!("{path}.resolve_timeout"), "must be longer than zero");
+        }
+        if let Some(h) = &self.http_config {
+            h.validate(&format!("{path}.http_config"), problems);
+        }
+        if self.smtp_auth_password.is_some() && self.smtp_auth_password_file.is_some() {
+            problems.add(
+                format!("{path}.smtp_auth_password_file"),
+                "give either smtp_auth_password or smtp_auth_password_file, not both",
+            );
+        }
+    }
+}
+
+impl RouteConfig {
+    fn validate(
+        &self,
+        path: &str,
+        depth: usize,
+        receivers: &HashSet<&str>,
+        intervals: &HashSet<&str>,
+        problems: &mut Problems,
+    ) {
+        if depth >= MAX_ROUTE_DEPTH {
+            problems.add(path, format!("routes are nested more than {MAX_ROUTE_DEPTH} deep"));
+            return;
+        }
+        if let Some(r) = self.receiver.as_deref().filter(|r| !r.is_empty() && !receivers.contains(r)) {
+            problems.add(
+                format!("{path}.receiver"),
+                format!("there is no receiver {r:?}; receivers: {}", listed(receivers)),
+            );
+        }
+        check_regexes(&self.match_re, &format!("{path}.match_re"), problems);
+        if let Some(by) = &self.group_by {
+            let mut seen = HashSet::new();
+            for name in by {
+                if name == "..." && by.len() > 1 {
+                    problems.add(format!("{path}.group_by"), "... means all labels and must stand alone");
+                } else if name.is_empty() {
+                    problems.add(format!("{path}.group_by"), "a label name is empty");
+                } else if !seen.insert(name) {
+                    problems.add(format!("{path}.group_by"), format!("label {name:?} is there twice"));
+                }
+            }
+        }
+        for (key, value) in [("group_interval", self.group_interval), ("repeat_interval", self.repeat_interval)] {
+            if value.is_some_and(|v| v.as_ms() <= 0) {
+                problems.add(format!("{path}.{key}"), "must be longer than zero");
+            }
+        }
+        for (key, list) in
+            [("mute_time_intervals", &self.mute_time_intervals), ("active_time_intervals", &self.active_time_intervals)]
+        {
+            for (i, name) in list.iter().enumerate().filter(|(_, n)| !intervals.contains(n.as_str())) {
+                problems.add(
+                    format!("{path}.{key}[{i}]"),
+                    format!("there is no time interval {name:?}; time_intervals: {}", listed(intervals)),
+                );
+            }
+        }
+        for (i, child) in self.routes.iter().enumerate() {
+            child.validate(&format!("{path}.routes[{i}]"), depth + 1, receivers, intervals, problems);
+        }
+    }
+}
+
+fn check_regexes(regexes: &BTreeMap<String, String>, path: &str, problems: &mut Problems) {
+    for (name, regex) in regexes {
+        if let Err(e) = super::alert_matcher::AlertMatcher::new(name, crate::model::MatchOp::Regex, regex) {
+            problems.add(format!("{path}.{name}"), e);
+        }
+    }
+}
+
+fn listed(names: &HashSet<&str>) -> String {
+    let mut names: Vec<_> = names.iter().copied().collect();
+    names.sort_unstable();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+#[path = "alerting_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+//! Loki's push, as its clients (Alloy, Promtail, Fluent Bit, Vector) send it.
+
+use super::PushError;
+use crate::logs::Store;
+use crate::wire::decompress::{Encoding, decompress, snappy_block};
+use crate::wire::loki_push::{PushDecodeError, PushStream, decode_json, decode_legacy_json, decode_protobuf};
+
+/// Which of Loki's paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushForm {
+    /// `/loki/api/v1/push`.
+    V1,
+    /// `/api/prom/push`, whose JSON is another; its protobuf is the same.
+    Legacy,
+}
+
+impl From<PushDecodeError> for PushError {
+    fn from(e: PushDecodeError) -> Self {
+        PushError::bad_request(e)
+    }
+}
+
+/// Decodes a request and pushes it; success is answered with 204 and no body. Entries that break a limit are refused with 400
+/// and a text, the others of the request are kept, as Loki does.
+pub fn push(
+    store: &Store,
+    form: PushForm,
+    content_type: Option<&str>,
+    content_encoding: Option<&str>,
+    body: &[u8],
+    max_body_bytes: usize,
+) -> Result<(), PushError> {
+    let result = try_push(store, form, content_type, content_encoding, body, max_body_bytes);
+    super::count("loki", body, &result);
+    result
+}
+
+fn try_push(
+    store: &Store,
+    form: PushForm,
+    content_type: Option<&str>,
+    content_encoding: Option<&str>,
+    body: &[u8],
+    max_body_bytes: usize,
+) -> Result<(), PushError> {
+    let media_type = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+    let is_json = media_type.eq_ignore_ascii_case("application/json");
+    let encoding = match Encoding::from_header(content_encoding)? {
+        // Protobuf is always snappy inside; clients that say so mean that and not a second layer.
+        Encoding::SnappyBlock if !is_json => Encoding::Identity,
+        other => other,
+    };
+    let body = decompress(body, encoding, max_body_bytes)?;
+    let unpacked;
+    let streams = match (is_json, form) {
+        (true, PushForm::V1) => decode_json(&body)?,
+        (true, PushForm::Legacy) => decode_legacy_json(&body)?,
+        (false, _) => {
+            unpacked = snappy_block(&body, max_body_bytes)?;
+            decode_protobuf(&unpacked)?
+        }
+    };
+    if streams.is_empty() {
+        return Err(PushError {
+            status: 422,
+            message: "error at least one valid stream is required for ingestion".to_owned(),
+            retry_after_seconds: None,
+        });
+    }
+    push_streams(store, streams)
+}
+
+fn push_streams(store: &Store, streams: Vec<PushStream<'_>>) -> Result<(), PushError> {
+    let mut builder = store.batch();
+    for stream in streams {
+        builder.stream(stream.labels);
+        for e in &stream.entries {
+            builder.entry(e.timestamp, &e.line, e.metadata.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));
+        }
+    }
+    let pushed = store.push_batch(builder)?;
+    PushError::of_refusals(&pushed).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::exec::clock::ManualClock;
+    use crate::logs::{Direction, Options, ScanRequest, Selection};
+
+    fn lines(store: &Store) -> Vec<String> {
+        let request = ScanRequest {
+            selection: Selection::Matchers(vec![]),
+            start_ns: 0,
+            end_ns: i64::MAX,
+            direction: Direction::Forward,
+            filters: vec![],
+            limit: None,
+        };
+        let mut lines = Vec::new();
+        store
+            .scan(&request, &mut |e| {
+                lines.push(e.line.to_owned());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        lines
+    }
+
+    #[test]
+    fn statuses_and_texts() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at_ms(1_768_490_000_000));
+        let store = Store::open(dir.path(), Options { clock, background: false, ..Options::default() }).unwrap();
+        let long = "v".repeat(3000);
+        let too_long = format!(
+            r#"{{"streams":[{{"stream":{{"job":"p"}},"values":[["1768482001000000000","good"]]}},{{"stream":{{"job":"{long}"}},"values":[["1768482001000000000","bad"]]}}]}}"#
+        );
+        let future = r#"{"streams":[{"stream":{"job":"push"},"values":[["3029911200000000000","x"]]}]}"#;
+        let json = Some("application/json; charset=utf-8");
+        for (content_type, encoding, body, status, part) in [
+            (json, None, "{}", 422, "at least one valid stream"),
+            (json, None, "not json", 400, "not valid"),
+            (json, None, r#"{"streams":[{"stream":{"job":"x"},"values":[]}]}"#, 204, ""),
+            (json, None, r#"{"streams":[{"values":[["1768482000000000000","plain"]]}]}"#, 204, ""),
+            (json, Some("br"), "{}", 400, "\"br\" not supported"),
+            (json, Some("gzip"), "{}", 400, "gzip"),
+            (Some("text/plain"), None, "{\"streams\":[]}", 400, "snappy: corrupt input"),
+            (
+                json,
+                None,
+                future,
+                400,
+                "entry for stream '{job=\"push\", service_name=\"push\"}' has timestamp too new: 2066-01-05T10:00:00Z",
+            ),
+            (json, None, too_long.as_str(), 400, "label value too long"),
+        ] {
+            let result = push(&store, PushForm::V1, content_type, encoding, body.as_bytes(), 1 << 20);
+            let (found, text) = result.map_or_else(|e| (e.status, e.message), |()| (204, String::new()));
+            assert_eq!(found, status, "{body}: {text}");
+            assert!(text.contains(part), "{body}: {text}");
+        }
+        assert_eq!(push(&store, PushForm::V1, json, None, &[b' '; 100], 99).unwrap_err().status, 413);
+        let legacy =
+            br#"{"streams":[{"labels":"{job=\"p\"}","entries":[{"ts":"2026-01-15T13:00:02Z","line":"legacy"}]}]}"#;
+        push(&store, PushForm::Legacy, json, None, legacy, 1 << 20).unwrap();
+        assert_eq!(lines(&store), ["plain", "good", "legacy"]);
+    }
+}

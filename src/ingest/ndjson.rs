@@ -1,0 +1,139 @@
+//! Newline JSON at `/api/v1/logs`: a good line is kept even if its neighbour is bad.
+
+use super::PushError;
+use crate::config::logs::NdjsonConfig;
+use crate::logs::Store;
+use crate::model::Labels;
+use crate::wire::decompress::{Encoding, decompress};
+use crate::wire::ndjson::{FieldNames, decode};
+
+/// Bytes of records that go to the store at once, so that a large body does not need twice its size in memory.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// The field names of one request: the query parameters `_time_field`, `_msg_field`, `_stream_fields` (each a list with commas)
+/// in place of the configured ones.
+pub fn field_names<'p>(config: &NdjsonConfig, parameters: impl IntoIterator<Item = (&'p str, &'p str)>) -> FieldNames {
+    let mut names = FieldNames {
+        time: config.time_fields.clone(),
+        message: config.message_fields.clone(),
+        stream: config.stream_fields.clone(),
+    };
+    for (name, value) in parameters {
+        let place = match name {
+            "_time_field" => &mut names.time,
+            "_msg_field" => &mut names.message,
+            "_stream_fields" => &mut names.stream,
+            _ => continue,
+        };
+        *place = value.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned).collect();
+    }
+    names
+}
+
+/// Decodes a body of newline JSON and pushes its records; success is answered with 204. Lines that cannot be read are named by
+/// number in a 400, all others are kept. A record without a time gets the present one.
+pub fn push(
+    store: &Store,
+    names: &FieldNames,
+    content_encoding: Option<&str>,
+    body: &[u8],
+    max_body_bytes: usize,
+) -> Result<(), PushError> {
+    let result = try_push(store, names, content_encoding, body, max_body_bytes);
+    super::count("ndjson", body, &result);
+    result
+}
+
+fn try_push(
+    store: &Store,
+    names: &FieldNames,
+    content_encoding: Option<&str>,
+    body: &[u8],
+    max_body_bytes: usize,
+) -> Result<(), PushError> {
+    let body = decompress(body, Encoding::from_header(content_encoding)?, max_body_bytes)?;
+    let now_ns = store.options().clock.now_ns();
+    let mut builder = store.batch();
+    let mut problems = Vec::new();
+    let mut last_labels: Option<(Vec<(String, String)>, Labels)> = None;
+    for (i, line) in body.split(|b| *b == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        let text = String::from_utf8_lossy(line);
+        let record = match decode(&text, names) {
+            Ok(r) => r,
+            Err(e) => {
+                builder.refuse("unreadable_line", Some(format!("line {}: {e}", i + 1)));
+                continue;
+            }
+        };
+        let labels = match &last_labels {
+            Some((pairs, labels)) if *pairs == record.labels => labels.clone(),
+            _ => {
+                let valid = record.labels.iter().map(|(n, v)| (crate::logs::detect::valid_name(n), v.as_str()));
+                let labels = Labels::from_pairs(valid);
+                last_labels = Some((record.labels, labels.clone()));
+                labels
+            }
+        };
+        builder.stream(labels);
+        let metadata = record.metadata.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+        builder.entry(record.timestamp.unwrap_or(now_ns), &record.line, metadata);
+        if builder.bytes() >= BATCH_BYTES {
+            let pushed = store.push_batch(std::mem::replace(&mut builder, store.batch()))?;
+            problems.extend(PushError::of_refusals(&pushed));
+        }
+    }
+    let pushed = store.push_batch(builder)?;
+    problems.extend(PushError::of_refusals(&pushed));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let messages: Vec<String> = problems.into_iter().map(|p| p.message).collect();
+    Err(PushError::bad_request(messages.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+    use crate::logs::{Direction, Options, ScanRequest, Selection};
+
+    #[test]
+    fn good_lines_are_kept_and_bad_ones_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(dir.path(), Options { background: false, retention_ns: 0, ..Options::default() }).unwrap();
+        let names =
+            field_names(&NdjsonConfig::default(), [("_time_field", "when"), ("_stream_fields", "app, zone.name")]);
+        let body = "{\"when\":1768482001,\"msg\":\"one\",\"app\":\"a\",\"zone\":{\"name\":\"z\"},\"user\":{\"id\":7}}\n\nnonsense\n{\"when\":\"never\"}\n{\"message\":\"now\"}\n";
+        let error = push(&store, &names, None, body.as_bytes(), 1 << 20).unwrap_err();
+        assert_eq!(error.status, 400);
+        assert!(error.message.contains("line 3: ") && error.message.contains("line 4: "), "{}", error.message);
+        let request = ScanRequest {
+            selection: Selection::Matchers(vec![]),
+            start_ns: 0,
+            end_ns: i64::MAX,
+            direction: Direction::Forward,
+            filters: vec![],
+            limit: None,
+        };
+        let snapshot = store.snapshot();
+        let mut found = Vec::new();
+        snapshot
+            .scan(&request, &mut |e| {
+                found.push((e.line.to_owned(), snapshot.labels(e.stream), e.metadata.value("user_id").to_owned()));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        let labels = |pairs: &[(&str, &str)]| Labels::from_pairs(pairs.iter().copied());
+        let expected = [
+            ("one".to_owned(), labels(&[("app", "a"), ("service_name", "a"), ("zone_name", "z")]), "7".to_owned()),
+            ("now".to_owned(), labels(&[("service_name", "unknown_service")]), String::new()),
+        ];
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,241 @@
+//! Remote write 1.0 in: decode, append, one commit. Blocking: run it on the CPU pool or a blocking thread.
+
+use std::sync::LazyLock;
+
+use prometheus::{IntCounter, IntCounterVec};
+
+use crate::model::labels::METRIC_NAME;
+use crate::model::{Exemplar, Labels, Metadata};
+use crate::telemetry::metrics;
+use crate::tsdb::{AppendError, Appender, Db, SeriesRef};
+use crate::wire::remote_write::{DecodeError, Part, Parts, TimeSeries, decompress, read_metadata, read_series};
+
+static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_ingest_remote_write_requests_total",
+        "Remote write requests by status.",
+        &["status"],
+    )
+});
+static SAMPLES: LazyLock<IntCounter> = LazyLock::new(|| {
+    metrics::counter("campanile_ingest_remote_write_samples_total", "Samples stored from remote write.")
+});
+static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_ingest_remote_write_refused_total",
+        "Samples, histograms and exemplars of remote write that were not stored, by reason.",
+        &["reason"],
+    )
+});
+
+/// The headers of a request that say what its body is; `None` where absent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'a> {
+    /// `Content-Encoding`: `snappy`.
+    pub content_encoding: Option<&'a str>,
+    /// `Content-Type`: `application/x-protobuf`.
+    pub content_type: Option<&'a str>,
+    /// `X-Prometheus-Remote-Write-Version`: `0.1.0` for 1.0.
+    pub version: Option<&'a str>,
+}
+
+/// Bounds of one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes after decompression.
+    pub decompressed: usize,
+    /// Labels of one series; Prometheus' agents send some tens.
+    pub labels: usize,
+}
+
+impl Default for Limits {
+    /// 32 MiB decompressed (what Prometheus' receiver takes) and 1024 labels (far beyond any sane series).
+    fn default() -> Self {
+        Limits { decompressed: 32 << 20, labels: 1024 }
+    }
+}
+
+/// What was stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteStats {
+    /// Float samples.
+    pub samples: u64,
+    /// Native histograms.
+    pub histograms: u64,
+    /// Exemplars.
+    pub exemplars: u64,
+}
+
+/// The answer when not all went well. With status 400 the good samples of the request are stored nevertheless, as Prometheus does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct WriteError {
+    /// 400 refused (do not send again), 415 wrong encoding or version, 503 the store cannot write (send again).
+    pub status: u16,
+    /// For the sender's log.
+    pub message: String,
+    /// What was stored of it.
+    pub stats: WriteStats,
+}
+
+fn refuse(status: u16, message: impl Into<String>) -> WriteError {
+    WriteError { status, message: message.into(), stats: WriteStats::default() }
+}
+
+/// Stores a request. The caller answers 204 to `Ok`, else [`WriteError::status`] with the message as plain text.
+pub fn write(db: &Db, headers: Headers<'_>, body: &[u8], limits: Limits) -> Result<WriteStats, WriteError> {
+    let result = check(headers).and_then(|()| store(db, body, limits));
+    let status = result.as_ref().map_or_else(|e| e.status, |_| 204);
+    REQUESTS.with_label_values(&[&status.to_string()]).inc();
+    SAMPLES.inc_by(result.as_ref().map_or_else(|e| e.stats.samples, |s| s.samples));
+    result
+}
+
+fn check(headers: Headers<'_>) -> Result<(), WriteError> {
+    if let Some(e) = headers.content_encoding.filter(|e| !e.eq_ignore_ascii_case("snappy")) {
+        return Err(refuse(415, format!("content encoding {e:?} is not supported; send a snappy block")));
+    }
+    if let Some(t) = headers.content_type {
+        let mut parts = t.split(';').map(str::trim);
+        if !parts.next().is_some_and(|t| t.eq_ignore_ascii_case("application/x-protobuf")) {
+            return Err(refuse(415, format!("content type {t:?} is not supported; send application/x-protobuf")));
+        }
+        let proto = parts.find_map(|p| p.strip_prefix("proto=")).unwrap_or("prometheus.WriteRequest");
+        if proto != "prometheus.WriteRequest" {
+            return Err(refuse(415, format!("message {proto:?} is not supported; use remote write 1.0")));
+        }
+    }
+    if let Some(v) = headers.version.filter(|v| !v.starts_with("0.1") && !v.starts_with("1.")) {
+        return Err(refuse(415, format!("remote write version {v:?} is not supported; use 0.1.0")));
+    }
+    Ok(())
+}
+
+fn store(db: &Db, body: &[u8], limits: Limits) -> Result<WriteStats, WriteError> {
+    let bad = |e: DecodeError| match e {
+        DecodeError::TooLarge { .. } => refuse(413, e.to_string()),
+        DecodeError::Snappy(_) | DecodeError::Protobuf(_) | DecodeError::Utf8(_) => refuse(400, e.to_string()),
+    };
+    let mut message = Vec::new();
+    decompress(body, limits.decompressed, &mut message).map_err(bad)?;
+    let mut batch = Batch { app: db.appender(), stats: WriteStats::default(), first_problem: None, problems: 0 };
+    let mut series = TimeSeries::default();
+    let mut parts = Parts::new(&message);
+    while let Some(part) = parts.next_part().map_err(bad)? {
+        match part {
+            Part::Series(bytes) => {
+                read_series(bytes, &mut series).map_err(bad)?;
+                batch.series(&mut series, limits);
+            }
+            Part::Metadata(bytes) => {
+                let m = read_metadata(bytes).map_err(bad)?;
+                let (help, unit) = (m.help.to_owned(), m.unit.to_owned());
+                batch.app.metadata(m.family, &Metadata { metric_type: m.metric_type, help, unit });
+            }
+        }
+    }
+    let Batch { app, stats, first_problem, problems } = batch;
+    app.commit().map_err(|e| refuse(503, format!("the store cannot write: {e}")))?;
+    match first_problem {
+        None => Ok(stats),
+        Some(first) => {
+            let more = if problems > 1 { format!(" (and {} more)", problems - 1) } else { String::new() };
+            Err(WriteError { status: 400, message: format!("{first}{more}"), stats })
+        }
+    }
+}
+
+struct Batch<'a> {
+    app: Appender<'a>,
+    stats: WriteStats,
+    first_problem: Option<String>,
+    problems: u64,
+}
+
+/// Why a series is refused before the store sees it.
+fn check_labels(labels: &[(&str, &str)], limits: Limits) -> Option<&'static str> {
+    if labels.len() > limits.labels {
+        return Some("too many labels");
+    }
+    if labels.iter().any(|(n, _)| n.is_empty()) {
+        return Some("empty label name");
+    }
+    if labels.windows(2).any(|w| matches!(w, [a, b] if a.0 == b.0)) {
+        return Some("duplicate label name");
+    }
+    if !labels.iter().any(|(n, v)| *n == METRIC_NAME && !v.is_empty()) {
+        return Some("missing metric name");
+    }
+    None
+}
+
+fn reason(e: AppendError) -> &'static str {
+    match e {
+        AppendError::UnknownRef => "unknown_series",
+        AppendError::Duplicate => "duplicate",
+        AppendError::OutOfOrder => "out_of_order",
+        AppendError::TooOld => "too_old",
+        AppendError::TooNew => "too_new",
+        AppendError::SeriesLimit => "series_limit",
+        AppendError::InvalidLabels => "invalid_labels",
+    }
+}
+
+impl Batch<'_> {
+    fn problem(&mut self, reason: &str, count: u64, text: impl FnOnce() -> String) {
+        REFUSED.with_label_values(&[reason]).inc_by(count);
+        self.problems += count;
+        self.first_problem.get_or_insert_with(text);
+    }
+
+    fn series(&mut self, s: &mut TimeSeries<'_>, limits: Limits) {
+        // Senders must sort; one that does not is helped, it costs nothing when they are sorted.
+        s.labels.sort_unstable();
+        let count = (s.samples.len() + s.histograms.len()).max(1) as u64;
+        if let Some(what) = check_labels(&s.labels, limits) {
+            let shown = show(&s.labels);
+            return self.problem("invalid_labels", count, || format!("{what}: series {shown}"));
+        }
+        s.labels.retain(|(_, v)| !v.is_empty());
+        let reference = match self.app.series(&Labels::from_sorted(s.labels.iter().copied())) {
+            Ok(r) => r,
+            Err(e) => {
+                let shown = show(&s.labels);
+                return self.problem(reason(e), count, || format!("{e}: series {shown}"));
+            }
+        };
+        for (t, v) in &s.samples {
+            match self.app.float(reference, *t, *v, 0) {
+                Ok(()) => self.stats.samples += 1,
+                Err(e) => self.refused(e, &s.labels, *t),
+            }
+        }
+        for (t, h) in &s.histograms {
+            match self.app.histogram(reference, *t, h, 0) {
+                Ok(()) => self.stats.histograms += 1,
+                Err(e) => self.refused(e, &s.labels, *t),
+            }
+        }
+        self.exemplars(reference, s);
+    }
+
+    fn refused(&mut self, e: AppendError, labels: &[(&str, &str)], t: i64) {
+        self.problem(reason(e), 1, || format!("{e}: series {} at {t}", show(labels)));
+    }
+
+    /// Exemplars are extra: one that is refused is counted, but does not fail the request (as in Prometheus).
+    fn exemplars(&mut self, reference: SeriesRef, s: &TimeSeries<'_>) {
+        for e in &s.exemplars {
+            let labels = Labels::from_pairs(e.labels.iter().copied());
+            let timestamp = (e.timestamp != 0).then_some(e.timestamp);
+            match self.app.exemplar(reference, &Exemplar { labels, value: e.value, timestamp }) {
+                Ok(()) => self.stats.exemplars += 1,
+                Err(_) => REFUSED.with_label_values(&["exemplar"]).inc(),
+            }
+        }
+    }
+}
+
+fn show(labels: &[(&str, &str)]) -> String {
+    Labels::from_pairs(labels.iter().copied()).to_string()
+}

@@ -1,0 +1,370 @@
+//! What Loki finds out about entries at ingest: the label `service_name`, the metadata `detected_level`, valid metadata names.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
+use crate::model::{Labels, LabelsBuilder};
+
+/// The label every stream has.
+pub const SERVICE_NAME: &str = "service_name";
+/// The structured metadata (nearly) every entry has.
+pub const DETECTED_LEVEL: &str = "detected_level";
+/// Labels that give the service's name, the first one present wins (Loki's order).
+const SERVICE_LABELS: [&str; 13] = [
+    "service",
+    "app",
+    "application",
+    "app_name",
+    "name",
+    "app_kubernetes_io_name",
+    "container",
+    "container_name",
+    "k8s_container_name",
+    "component",
+    "workload",
+    "job",
+    "k8s_job_name",
+];
+/// Names that hold a level, in Loki's order of preference.
+const LEVEL_NAMES: [&str; 14] = [
+    "level",
+    "LEVEL",
+    "Level",
+    "log.level",
+    "severity",
+    "SEVERITY",
+    "Severity",
+    "SeverityText",
+    "lvl",
+    "LVL",
+    "Lvl",
+    "severity_text",
+    "Severity_Text",
+    "SEVERITY_TEXT",
+];
+/// Nested objects of a JSON line are looked into this deep.
+const JSON_DEPTH: usize = 2;
+
+/// The levels with a code of their own; the code is the place in this list plus one.
+pub const LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "error", "critical", "fatal", "unknown"];
+/// Code of an entry whose level is none of [`LEVELS`]; then it stands in the metadata as text.
+pub const NO_LEVEL: u8 = 0;
+
+static LEVEL_LABELS: LazyLock<[Labels; 8]> =
+    LazyLock::new(|| LEVELS.map(|l| Labels::from_pairs([(DETECTED_LEVEL, l)])));
+
+/// The code of a level's name, [`NO_LEVEL`] if it has none.
+pub fn level_code(level: &str) -> u8 {
+    LEVELS.iter().position(|l| *l == level).map_or(NO_LEVEL, |i| i as u8 + 1)
+}
+
+/// The name of a code.
+pub fn level_name(code: u8) -> Option<&'static str> {
+    LEVELS.get(usize::from(code).checked_sub(1)?).copied()
+}
+
+/// Metadata with the level of `code` added; nearly always one of eight shared sets.
+pub fn with_level(metadata: &Labels, code: u8) -> Labels {
+    match (level_name(code), LEVEL_LABELS.get(usize::from(code).wrapping_sub(1))) {
+        (Some(_), Some(shared)) if metadata.is_empty() => shared.clone(),
+        (Some(name), _) => {
+            let mut b = metadata.to_builder();
+            b.set(DETECTED_LEVEL, name);
+            b.build()
+        }
+        (None, _) => metadata.clone(),
+    }
+}
+
+/// Adds `service_name` to a stream that has none.
+pub fn with_service_name(labels: Labels) -> Labels {
+    if labels.get(SERVICE_NAME).is_some() {
+        return labels;
+    }
+    let found = SERVICE_LABELS.iter().find_map(|n| labels.get(n)).unwrap_or("unknown_service");
+    let mut b = labels.to_builder();
+    b.set(SERVICE_NAME, found);
+    b.build()
+}
+
+/// A metadata name made valid as Loki does it: what is no letter, digit or underscore becomes an underscore, a leading digit
+/// gets `key_` in front.
+pub fn valid_name(name: &str) -> Cow<'_, str> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let starts_with_digit = name.bytes().next().is_some_and(|b| b.is_ascii_digit());
+    if name.bytes().all(fine) && !starts_with_digit {
+        return Cow::Borrowed(name);
+    }
+    let mut out = String::with_capacity(name.len() + 4);
+    if starts_with_digit {
+        out.push_str("key_");
+    }
+    out.extend(name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }));
+    Cow::Owned(out)
+}
+
+/// Finds the level of an entry; `metadata` is completed or normalised, and loses the level where it has a code.
+pub fn detect_level(stream: &Labels, metadata: &mut LabelsBuilder, line: &str) -> u8 {
+    let given = metadata.get(DETECTED_LEVEL);
+    let level: Cow<'static, str> = if !given.is_empty() {
+        normalise(given)
+    } else if let Some(v) = LEVEL_NAMES.iter().find_map(|n| stream.get(n)) {
+        normalise(v)
+    } else if let Some(v) = LEVEL_NAMES.iter().map(|n| metadata.get(n)).find(|v| !v.is_empty()) {
+        normalise(v)
+    } else if !metadata.get("severity_number").is_empty() {
+        Cow::Borrowed(level_of_severity(metadata.get("severity_number")))
+    } else {
+        Cow::Borrowed(level_of_line(line))
+    };
+    let code = level_code(&level);
+    if code == NO_LEVEL {
+        metadata.set(DETECTED_LEVEL, level);
+    } else {
+        metadata.remove(DETECTED_LEVEL);
+    }
+    code
+}
+
+fn known(level: &str) -> Option<&'static str> {
+    const NAMES: [(&str, &str); 14] = [
+        ("trace", "trace"),
+        ("trc", "trace"),
+        ("debug", "debug"),
+        ("dbg", "debug"),
+        ("info", "info"),
+        ("inf", "info"),
+        ("information", "info"),
+        ("warn", "warn"),
+        ("wrn", "warn"),
+        ("warning", "warn"),
+        ("error", "error"),
+        ("err", "error"),
+        ("critical", "critical"),
+        ("fatal", "fatal"),
+    ];
+    NAMES.iter().find(|(n, _)| n.eq_ignore_ascii_case(level)).map(|(_, l)| *l)
+}
+
+fn normalise(level: &str) -> Cow<'static, str> {
+    known(level).map_or_else(|| Cow::Owned(level.to_owned()), Cow::Borrowed)
+}
+
+/// OpenTelemetry's severity numbers: four to a level.
+fn level_of_severity(number: &str) -> &'static str {
+    match number.parse::<i64>() {
+        Err(_) => "info",
+        Ok(i64::MIN..=-1) | Ok(1..=4) => "trace",
+        Ok(5..=8) => "debug",
+        Ok(9..=12) => "info",
+        Ok(13..=16) => "warn",
+        Ok(17..=20) => "error",
+        Ok(21..=24) => "fatal",
+        Ok(_) => "unknown",
+    }
+}
+
+/// The level a line itself tells: a field of JSON or logfmt, else a word in it.
+pub fn level_of_line(line: &str) -> &'static str {
+    let trimmed = line.trim_matches(char::is_whitespace);
+    let field = if trimmed.starts_with('{') && trimmed.ends_with('}') {
+        json_level(trimmed.as_bytes())
+    } else if memchr::memchr(b'=', line.as_bytes()).is_some() {
+        logfmt_level(line.as_bytes())
+    } else {
+        None
+    };
+    field.and_then(|v| std::str::from_utf8(v).ok()).and_then(known).unwrap_or_else(|| level_of_words(line))
+}
+
+/// Words that give a level away, in the order they are tried.
+const WORDS: [(&str, &[&str]); 5] = [
+    ("info", &["info", "INFO"]),
+    ("error", &["err:", "ERR:", "[err]", "[ERR]", "[error]", "[ERROR]"]),
+    ("warn", &["warn:", "WARN:", "[warn]", "[WARN]", "warning", "WARNING"]),
+    ("critical", &["critical:", "CRITICAL:", "[critical]", "[CRITICAL]"]),
+    ("debug", &["debug", "DEBUG"]),
+];
+
+static ANY_WORD: LazyLock<Option<regex::Regex>> = LazyLock::new(|| {
+    let all: Vec<String> = WORDS.iter().flat_map(|(_, words)| words.iter().map(|w| regex::escape(w))).collect();
+    regex::Regex::new(&all.join("|")).ok()
+});
+
+static FINDERS: LazyLock<Vec<(&str, Vec<memmem::Finder<'static>>)>> = LazyLock::new(|| {
+    WORDS.iter().map(|(l, words)| (*l, words.iter().map(|w| memmem::Finder::new(*w)).collect())).collect()
+});
+
+fn level_of_words(line: &str) -> &'static str {
+    // One pass tells nearly always that no word is there at all.
+    if ANY_WORD.as_ref().is_some_and(|r| !r.is_match(line)) {
+        return "unknown";
+    }
+    let found = FINDERS.iter().find(|(_, words)| words.iter().any(|w| w.find(line.as_bytes()).is_some()));
+    found.map_or("unknown", |(level, _)| level)
+}
+
+/// The value of the best level field of a logfmt line; names count regardless of case.
+fn logfmt_level(line: &[u8]) -> Option<&[u8]> {
+    let mut best: Option<(usize, &[u8])> = None;
+    let mut rest = line;
+    while let Some(start) = rest.iter().position(|b| *b > b' ') {
+        rest = rest.get(start..)?;
+        let key_len = rest.iter().position(|b| *b == b'=' || *b <= b' ').unwrap_or(rest.len());
+        let (key, tail) = rest.split_at(key_len);
+        let Some((b'=', tail)) = tail.split_first() else {
+            rest = tail;
+            continue;
+        };
+        let (value, tail) = match tail.split_first() {
+            Some((b'"', quoted)) => {
+                let end = end_of_string(quoted)?;
+                (quoted.get(..end)?, quoted.get(end + 1..)?)
+            }
+            _ => tail.split_at(tail.iter().position(|b| *b <= b' ').unwrap_or(tail.len())),
+        };
+        if (3..=13).contains(&key.len()) {
+            let place = LEVEL_NAMES.iter().position(|n| n.as_bytes().eq_ignore_ascii_case(key));
+            match place {
+                Some(0) => return Some(value),
+                Some(p) if best.is_none_or(|(b, _)| p < b) => best = Some((p, value)),
+                Some(_) | None => {}
+            }
+        }
+        rest = tail;
+    }
+    best.map(|(_, v)| v)
+}
+
+/// The offset of the quote that ends a string.
+fn end_of_string(text: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let i = from + memchr::memchr2(b'"', b'\\', text.get(from..)?)?;
+        if text.get(i) == Some(&b'"') {
+            return Some(i);
+        }
+        from = i + 2;
+    }
+}
+
+/// The first level field of a JSON object that is a string, at most [`JSON_DEPTH`] deep, in the order of the text. Damage ends
+/// the search.
+fn json_level(line: &[u8]) -> Option<&[u8]> {
+    let mut depth = 0usize;
+    // Whether each open bracket (up to 64 of them) is an object; deeper text is not looked into anyway.
+    let mut is_object = 0u64;
+    let mut at_key = false;
+    let mut i = 0;
+    loop {
+        match line.get(i)? {
+            b'{' => {
+                depth += 1;
+                is_object = is_object << 1 | 1;
+                at_key = true;
+                i += 1;
+            }
+            b'[' => {
+                depth += 1;
+                is_object <<= 1;
+                at_key = false;
+                i += 1;
+            }
+            b'}' | b']' => {
+                depth = depth.checked_sub(1).filter(|d| *d > 0)?;
+                is_object >>= 1;
+                at_key = false;
+                i += 1;
+            }
+            b',' => {
+                at_key = is_object & 1 == 1;
+                i += 1;
+            }
+            b'"' => {
+                let text = line.get(i + 1..)?;
+                let end = end_of_string(text)?;
+                let string = text.get(..end)?;
+                i += end + 2;
+                // Inside an array nothing is looked at, whatever lies in it.
+                let all_objects = depth < 64 && is_object.trailing_ones() as usize >= depth;
+                if !at_key || depth > JSON_DEPTH || !all_objects {
+                    continue;
+                }
+                at_key = false;
+                let known_name = LEVEL_NAMES.iter().any(|n| n.as_bytes() == string);
+                let value = line.get(i..)?.trim_ascii_start();
+                let value = value.strip_prefix(b":")?.trim_ascii_start();
+                if let (true, Some(quoted)) = (known_name, value.strip_prefix(b"\"")) {
+                    return quoted.get(..end_of_string(quoted)?);
+                }
+            }
+            _ => i += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_lines() {
+        for (line, level) in [
+            ("level=ERR x=1", "error"),
+            (r#"{"severity":"Critical"}"#, "critical"),
+            ("[WARN] disk almost full", "warn"),
+            ("INFO: started", "info"),
+            ("error: it broke", "unknown"),
+            ("a terror attack on words", "unknown"),
+            ("lvl=dbg msg=x", "debug"),
+            ("some information", "info"),
+            (r#"{"level":"foo","msg":"error inside"}"#, "unknown"),
+            (r#"{"nested":{"level":"debug"}}"#, "debug"),
+            (r#"{"a":{"b":{"level":"warn"}}}"#, "unknown"),
+            (r#"{"a":[{"level":"warn"}],"lvl":"inf"}"#, "info"),
+            ("Warning! careful", "unknown"),
+            ("level=notice error=nil", "unknown"),
+            ("severity=err level=info", "info"),
+            ("Level=Warn", "warn"),
+            ("debug mode off, error rate 0", "debug"),
+            ("x|warn|y", "unknown"),
+            (r#"{"level":30}"#, "unknown"),
+            ("2026-01-15 10:00:00,123 DEBUG main - hi", "debug"),
+            ("", "unknown"),
+        ] {
+            assert_eq!(level_of_line(line), level, "{line}");
+        }
+    }
+
+    #[test]
+    fn order_of_sources() {
+        let stream = Labels::from_pairs([("job", "x")]);
+        let labelled = Labels::from_pairs([("level", "Information")]);
+        for (stream, metadata, line, code, left) in [
+            (&stream, vec![("detected_level", "WARNING")], "x", "warn", ""),
+            (&stream, vec![("detected_level", "odd")], "x", "", "odd"),
+            (&labelled, vec![], "debug", "info", ""),
+            (&stream, vec![("level", "ERR")], "info", "error", ""),
+            (&stream, vec![("severity_number", "17")], "info", "error", ""),
+        ] {
+            let mut b = LabelsBuilder::new();
+            for (n, v) in metadata {
+                b.set(n, v);
+            }
+            let found = detect_level(stream, &mut b, line);
+            assert_eq!((level_name(found).unwrap_or(""), b.get(DETECTED_LEVEL)), (code, left), "{line}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        for (name, valid) in [("trace.id", "trace_id"), ("0num", "key_0num"), ("fine_1", "fine_1"), ("é", "_")] {
+            assert_eq!(valid_name(name), valid);
+        }
+        let l = with_service_name(Labels::from_pairs([("job", "j"), ("app", "a")]));
+        assert_eq!(l.get(SERVICE_NAME), Some("a"));
+        assert_eq!(with_service_name(Labels::empty()).get(SERVICE_NAME), Some("unknown_service"));
+    }
+}

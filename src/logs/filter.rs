@@ -1,0 +1,139 @@
+//! Conditions on lines, as line filters of LogQL have them, and what they require of a line in plain text.
+
+use memchr::memmem;
+use regex_syntax::hir::{Hir, HirKind};
+
+use crate::text::go_regex::GoRegex;
+
+/// A condition on a line.
+#[derive(Clone, Debug)]
+pub enum LineFilter {
+    /// The line holds this text (`|=`).
+    Contains(String),
+    /// It does not (`!=`).
+    NotContains(String),
+    /// Some part of the line matches (`|~`).
+    Regex(GoRegex),
+    /// No part does (`!~`).
+    NotRegex(GoRegex),
+    /// At least one of these holds (`|= "a" or "b"`).
+    AnyOf(Vec<LineFilter>),
+}
+
+/// What a line must hold for a filter to accept it: all of the outer list; of an inner list one.
+pub type Required = Vec<Vec<String>>;
+
+impl LineFilter {
+    /// Texts without which no line is accepted; empty if nothing is known.
+    pub fn required(&self) -> Required {
+        match self {
+            LineFilter::Contains(s) if !s.is_empty() => vec![vec![s.clone()]],
+            LineFilter::Contains(_) | LineFilter::NotContains(_) | LineFilter::NotRegex(_) => Vec::new(),
+            LineFilter::Regex(r) => {
+                regex_syntax::parse(r.regex().as_str()).map(|h| required_of(&h)).unwrap_or_default()
+            }
+            LineFilter::AnyOf(filters) => {
+                // One text for each alternative; an alternative without one makes the whole unknown.
+                let each = |f: &LineFilter| {
+                    f.required().into_iter().find(|any| any.len() == 1).and_then(|any| any.into_iter().next())
+                };
+                filters
+                    .iter()
+                    .map(each)
+                    .collect::<Option<Vec<String>>>()
+                    .filter(|v| !v.is_empty())
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Literals every match of a regex holds. Case-insensitive parts are classes by now and give nothing.
+fn required_of(hir: &Hir) -> Required {
+    match hir.kind() {
+        HirKind::Literal(l) => std::str::from_utf8(&l.0).map(|s| vec![vec![s.to_owned()]]).unwrap_or_default(),
+        HirKind::Capture(c) => required_of(&c.sub),
+        HirKind::Repetition(r) if r.min > 0 => required_of(&r.sub),
+        HirKind::Concat(parts) => parts.iter().flat_map(required_of).collect(),
+        HirKind::Alternation(parts) => {
+            let longest =
+                |h: &Hir| required_of(h).into_iter().filter(|any| any.len() == 1).flatten().max_by_key(String::len);
+            parts.iter().map(longest).collect::<Option<Vec<String>>>().into_iter().collect()
+        }
+        HirKind::Repetition(_) | HirKind::Empty | HirKind::Class(_) | HirKind::Look(_) => Vec::new(),
+    }
+}
+
+/// Filters made ready for many lines.
+#[derive(Debug)]
+pub struct CompiledFilters(Vec<Compiled>);
+
+#[derive(Debug)]
+enum Compiled {
+    Contains(memmem::Finder<'static>),
+    NotContains(memmem::Finder<'static>),
+    Regex(regex::Regex),
+    NotRegex(regex::Regex),
+    AnyOf(Vec<Compiled>),
+}
+
+impl Compiled {
+    fn new(filter: &LineFilter) -> Self {
+        match filter {
+            LineFilter::Contains(s) => Compiled::Contains(memmem::Finder::new(s).into_owned()),
+            LineFilter::NotContains(s) => Compiled::NotContains(memmem::Finder::new(s).into_owned()),
+            // Cloning shares the compiled program.
+            LineFilter::Regex(r) => Compiled::Regex(r.regex().clone()),
+            LineFilter::NotRegex(r) => Compiled::NotRegex(r.regex().clone()),
+            LineFilter::AnyOf(f) => Compiled::AnyOf(f.iter().map(Compiled::new).collect()),
+        }
+    }
+
+    fn accepts(&self, line: &str) -> bool {
+        match self {
+            Compiled::Contains(f) => f.find(line.as_bytes()).is_some(),
+            Compiled::NotContains(f) => f.find(line.as_bytes()).is_none(),
+            Compiled::Regex(r) => r.is_match(line),
+            Compiled::NotRegex(r) => !r.is_match(line),
+            Compiled::AnyOf(f) => f.iter().any(|f| f.accepts(line)),
+        }
+    }
+}
+
+impl CompiledFilters {
+    /// Prepares filters that must all hold.
+    pub fn new(filters: &[LineFilter]) -> Self {
+        CompiledFilters(filters.iter().map(Compiled::new).collect())
+    }
+
+    /// Whether all filters accept the line.
+    pub fn accept(&self, line: &str) -> bool {
+        self.0.iter().all(|f| f.accepts(line))
+    }
+
+    /// Whether there is nothing to check.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_regexes_require() {
+        for (regex, required) in [
+            ("HTTP/1.1\" 50[0-9]", vec![vec!["HTTP/1"], vec!["1\" 50"]]),
+            ("(?i)error", vec![]),
+            ("foo|bar", vec![vec!["foo", "bar"]]),
+            ("foo|[ab]", vec![]),
+            ("(abc)+x?", vec![vec!["abc"]]),
+            (".*", vec![]),
+        ] {
+            let f = LineFilter::Regex(GoRegex::unanchored(regex).unwrap());
+            assert_eq!(f.required(), required, "{regex}");
+        }
+    }
+}

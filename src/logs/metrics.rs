@@ -1,0 +1,47 @@
+//! What the store counts about itself.
+
+use std::sync::LazyLock;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+use crate::telemetry::metrics::{counter, counter_vec, gauge, seconds};
+
+/// Entries taken.
+pub static ENTRIES: LazyLock<IntCounter> =
+    LazyLock::new(|| counter("campanile_logs_entries_total", "Log entries taken."));
+/// Bytes of lines taken.
+pub static BYTES: LazyLock<IntCounter> =
+    LazyLock::new(|| counter("campanile_logs_received_bytes_total", "Bytes of log lines taken."));
+/// Entries refused.
+pub static REFUSED: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counter_vec("campanile_logs_refused_entries_total", "Log entries refused.", &["reason"]));
+/// Lines cut.
+pub static CUT: LazyLock<IntCounter> =
+    LazyLock::new(|| counter("campanile_logs_cut_lines_total", "Log lines cut to the size limit."));
+/// Bytes in memory.
+pub static BUFFERED: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("campanile_logs_buffered_bytes", "Bytes of log entries not yet in segments."));
+/// Streams known.
+pub static STREAMS: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("campanile_logs_streams", "Log streams known since the start."));
+/// Days on disk.
+pub static PARTITIONS: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("campanile_logs_partitions", "Daily partitions of the log store."));
+/// Time of a flush.
+pub static FLUSH: LazyLock<Histogram> =
+    LazyLock::new(|| seconds("campanile_logs_flush_seconds", "Time to write buffered log entries to segments."));
+/// Failed flushes, merges and drops.
+pub static FAILURES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter_vec("campanile_logs_failures_total", "Background work of the log store that failed.", &["work"])
+});
+/// Things set aside.
+pub static DAMAGED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter_vec("campanile_logs_damaged_total", "Parts of the log store found damaged and set aside.", &["what"])
+});
+/// Merges done.
+pub static MERGES: LazyLock<IntCounter> =
+    LazyLock::new(|| counter("campanile_logs_merges_total", "Merges of segments of the log store."));
+/// Partitions dropped by retention.
+pub static DROPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter_vec("campanile_logs_dropped_partitions_total", "Partitions dropped by retention.", &["reason"])
+});

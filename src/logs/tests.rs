@@ -1,0 +1,521 @@
+//! Tests of the store as a whole: against brute force, against crashes, against damage.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use proptest::prelude::*;
+
+use super::schema::NS_PER_DAY;
+use super::*;
+use crate::exec::clock::ManualClock;
+use crate::model::{Labels, LogEntry, LogStream, MatchOp, Matcher};
+use crate::text::go_regex::GoRegex;
+
+/// Noon of a day.
+const NOON: i64 = 20_000 * NS_PER_DAY + NS_PER_DAY / 2;
+
+fn options() -> Options {
+    let clock = Arc::new(ManualClock::at_ms((NOON + 2 * NS_PER_DAY) / 1_000_000));
+    Options { retention_ns: 0, background: false, clock, ..Options::default() }
+}
+
+fn labels(app: &str) -> Labels {
+    Labels::from_pairs([("app", app)])
+}
+
+fn stream(app: &str, entries: &[(i64, &str)]) -> LogStream {
+    let entries =
+        entries.iter().map(|(t, l)| LogEntry { timestamp: *t, line: (*l).to_owned(), metadata: Labels::empty() });
+    LogStream { labels: labels(app), entries: entries.collect() }
+}
+
+type Row = (String, i64, String, Labels);
+
+fn request(matchers: Vec<Matcher>, start_ns: i64, end_ns: i64, direction: Direction) -> ScanRequest {
+    ScanRequest { selection: Selection::Matchers(matchers), start_ns, end_ns, direction, filters: vec![], limit: None }
+}
+
+fn rows(store: &Store, request: &ScanRequest) -> Vec<Row> {
+    let snapshot = store.snapshot();
+    let mut out = Vec::new();
+    snapshot
+        .scan(request, &mut |e| {
+            let app = snapshot.labels(e.stream).value("app").to_owned();
+            out.push((app, e.timestamp, e.line.to_owned(), e.metadata.clone()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    out
+}
+
+fn everything(store: &Store) -> Vec<Row> {
+    rows(store, &request(vec![], i64::MIN, i64::MAX, Direction::Forward))
+}
+
+fn lines(rows: &[Row]) -> Vec<&str> {
+    rows.iter().map(|r| r.2.as_str()).collect()
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        // Files of merged segments may go away while this copies.
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            copy_dir(&entry.path(), &target);
+        } else {
+            let _gone = fs::copy(entry.path(), &target);
+        }
+    }
+}
+
+#[test]
+fn searchable_at_once_and_after_a_flush_and_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let pushed =
+        store.push(vec![stream("a", &[(NOON, "one"), (NOON + 2, "three"), (NOON + 1, "level=warn two")])]).unwrap();
+    assert_eq!(pushed, Pushed { accepted: 3, refused_entries: 0, refused: vec![] });
+    let expected = ["one", "level=warn two", "three"];
+    assert_eq!(lines(&everything(&store)), expected);
+    store.flush().unwrap();
+    let all = everything(&store);
+    assert_eq!(lines(&all), expected);
+    assert_eq!(all[1].3.get("detected_level"), Some("warn"));
+    store.push(vec![stream("a", &[(NOON + 3, "four")])]).unwrap();
+    drop(store);
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert_eq!(lines(&everything(&store)), ["one", "level=warn two", "three", "four"]);
+    store.close().unwrap();
+    assert!(matches!(store.push(vec![stream("a", &[(NOON, "late")])]), Err(Error::Closed)));
+    drop(store);
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert_eq!(everything(&store).len(), 4);
+    let found = store.streams(&[Matcher::equal("app", "a")], NOON, NOON + 1);
+    assert_eq!(found.iter().map(|(_, l)| l.value("service_name")).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(store.label_names(&[], NOON, NOON + 9), ["app", "service_name"]);
+    assert_eq!(store.label_values("app", &[], NOON, NOON + 9), ["a"]);
+    assert_eq!(store.label_values("app", &[], 0, NOON), Vec::<String>::new());
+}
+
+#[test]
+fn ranges_directions_and_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    for round in 0..4 {
+        let t = NOON + round * 10;
+        store
+            .push(vec![stream("a", &[(t, "a0"), (t + 4, "a4")]), stream("b", &[(t + 2, "b2"), (t + 4, "b4")])])
+            .unwrap();
+        if round % 2 == 0 {
+            store.flush().unwrap();
+        }
+    }
+    let times = |start, end, direction, limit| {
+        let r = ScanRequest { limit, ..request(vec![], start, end, direction) };
+        rows(&store, &r).iter().map(|r| (r.1 - NOON, r.0.clone())).collect::<Vec<_>>()
+    };
+    let at = |v: &[(i64, &str)]| v.iter().map(|(t, a)| (*t, (*a).to_owned())).collect::<Vec<_>>();
+    assert_eq!(times(NOON + 4, NOON + 12, Direction::Forward, None), at(&[(4, "a"), (4, "b"), (10, "a")]));
+    assert_eq!(times(NOON + 4, NOON + 12, Direction::Backward, Some(2)), at(&[(10, "a"), (4, "a")]));
+    assert_eq!(times(0, i64::MAX, Direction::Backward, Some(3)), at(&[(34, "a"), (34, "b"), (32, "b")]));
+    assert_eq!(times(0, i64::MAX, Direction::Backward, None).len(), 16);
+    assert_eq!(times(0, i64::MAX, Direction::Backward, Some(0)), []);
+    assert_eq!(times(NOON, NOON, Direction::Forward, None), []);
+}
+
+#[test]
+fn exact_doubles_are_answered_once_wherever_they_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let push = || store.push(vec![stream("a", &[(NOON, "x"), (NOON, "x"), (NOON, "y"), (NOON + 1, "x")])]).unwrap();
+    let check = |when: &str| {
+        assert_eq!(lines(&everything(&store)), ["x", "y", "x"], "{when}");
+        for by_level in [false, true] {
+            let count = CountRequest {
+                selection: Selection::Matchers(vec![]),
+                boundaries: vec![NOON, NOON + 1, NOON + 5],
+                filters: vec![],
+                by_level,
+            };
+            let counted = store.count(&count).unwrap();
+            assert_eq!(counted.iter().map(|r| r.counts.clone()).collect::<Vec<_>>(), [[2, 1]], "{when}");
+            assert_eq!(counted[0].level, by_level.then_some("unknown"), "{when}");
+        }
+    };
+    assert_eq!(push().accepted, 3);
+    check("in one batch");
+    push();
+    check("in two batches");
+    store.flush().unwrap();
+    check("in one segment");
+    push();
+    check("in a segment and a batch");
+    for _ in 0..limits::MERGE_SEGMENTS {
+        push();
+        store.flush().unwrap();
+    }
+    check("in many segments");
+    store.merge().unwrap();
+    assert_eq!(store.snapshot().segments().count(), 1);
+    check("in a merged segment");
+}
+
+#[test]
+fn a_crash_between_two_days_neither_loses_nor_doubles() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.push(vec![stream("a", &[(NOON, "day one"), (NOON + NS_PER_DAY, "day two")])]).unwrap();
+    let before = tempfile::tempdir().unwrap();
+    copy_dir(dir.path(), before.path());
+    store.flush().unwrap();
+    // As if the process had died after the first day's commit: its folder is new, the rest is old.
+    let day = partition::name_of(20_000);
+    fs::remove_dir_all(before.path().join("days").join(&day)).unwrap();
+    copy_dir(&dir.path().join("days").join(&day), &before.path().join("days").join(&day));
+    drop(store);
+    for _ in 0..2 {
+        let store = Store::open(before.path(), options()).unwrap();
+        assert_eq!(lines(&everything(&store)), ["day one", "day two"]);
+        store.flush().unwrap();
+        assert_eq!(lines(&everything(&store)), ["day one", "day two"]);
+    }
+}
+
+#[test]
+fn copies_taken_at_any_moment_under_load_hold_what_was_acknowledged_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = || Options {
+        flush_bytes: 20_000,
+        flush_interval: std::time::Duration::from_millis(1),
+        background: true,
+        ..options()
+    };
+    let store = Store::open(dir.path(), small()).unwrap();
+    let acknowledged = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut n = 0u64;
+            while !stop.load(Ordering::SeqCst) {
+                let batch: Vec<(i64, String)> = (n..n + 20)
+                    .map(|i| (NOON + (i as i64 % 3) * NS_PER_DAY / 2 + i as i64, format!("line {i}")))
+                    .collect();
+                let entries: Vec<(i64, &str)> = batch.iter().map(|(t, l)| (*t, l.as_str())).collect();
+                store.push(vec![stream("a", &entries)]).unwrap();
+                n += 20;
+                acknowledged.store(n, Ordering::SeqCst);
+            }
+        });
+        for _ in 0..8 {
+            let seen = acknowledged.load(Ordering::SeqCst);
+            while acknowledged.load(Ordering::SeqCst) < seen + 2000 {
+                std::thread::yield_now();
+            }
+            // A copy is no snapshot: the WAL is copied first, so what it holds may also be in a later commit, and what was
+            // acknowledged before must be in one of them. (The real kill -9 is tested on the built binary.)
+            let floor = acknowledged.load(Ordering::SeqCst);
+            let copy = tempfile::tempdir().unwrap();
+            copy_dir(&dir.path().join("wal"), &copy.path().join("wal"));
+            let _no_commit = lock_flush(&store);
+            copy_dir(&dir.path().join("days"), &copy.path().join("days"));
+            drop(_no_commit);
+            let reopened = Store::open(copy.path(), options()).unwrap();
+            let mut numbers: Vec<u64> =
+                everything(&reopened).iter().map(|r| r.2.strip_prefix("line ").unwrap().parse().unwrap()).collect();
+            numbers.sort_unstable();
+            let found = numbers.len() as u64;
+            numbers.dedup();
+            assert_eq!(numbers.len() as u64, found, "doubled");
+            let missing: Vec<u64> = (0..floor).filter(|i| numbers.binary_search(i).is_err()).collect();
+            assert_eq!(missing, Vec::<u64>::new(), "of {floor} acknowledged, {found} found");
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    let total = acknowledged.load(Ordering::SeqCst);
+    drop(store);
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert_eq!(everything(&store).len() as u64, total);
+}
+
+fn lock_flush(store: &Store) -> impl Drop + '_ {
+    store.hold_flushes()
+}
+
+#[test]
+fn a_torn_tail_costs_the_torn_batch_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    for i in 0..3 {
+        store.push(vec![stream("a", &[(NOON + i, "line")])]).unwrap();
+    }
+    drop(store);
+    let segment = fs::read_dir(dir.path().join("wal")).unwrap().map(|e| e.unwrap().path()).max().unwrap();
+    let whole = fs::read(&segment).unwrap();
+    for cut in [1, 5, 20] {
+        fs::write(&segment, &whole[..whole.len() - cut]).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        copy_dir(dir.path(), copy.path());
+        let store = Store::open(copy.path(), options()).unwrap();
+        assert_eq!(everything(&store).len(), 2, "cut {cut}");
+        store.push(vec![stream("a", &[(NOON + 9, "after")])]).unwrap();
+        drop(store);
+        assert_eq!(everything(&Store::open(copy.path(), options()).unwrap()).len(), 3);
+    }
+}
+
+#[test]
+fn damage_is_set_aside_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.push(vec![stream("a", &[(NOON, "day one"), (NOON + NS_PER_DAY, "day two")])]).unwrap();
+    store.flush().unwrap();
+    store.push(vec![stream("a", &[(NOON + NS_PER_DAY + 1, "day two, again")])]).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    let days = dir.path().join("days");
+    let first = days.join(partition::name_of(20_000));
+    fs::write(first.join("meta.json"), "{ not json").unwrap();
+    // One segment of the second day loses the end of its columns.
+    let second = days.join(partition::name_of(20_001));
+    let columns = fs::read_dir(&second)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.extension().is_some_and(|x| x == "fast"))
+        .unwrap();
+    let content = fs::read(&columns).unwrap();
+    fs::write(&columns, &content[..content.len() / 2]).unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert_eq!(everything(&store).len(), 1);
+    assert!(days.join(format!("{}.damaged0", partition::name_of(20_000))).is_dir());
+    store.push(vec![stream("a", &[(NOON, "new day one"), (NOON + NS_PER_DAY, "new")])]).unwrap();
+    store.flush().unwrap();
+    assert_eq!(everything(&store).len(), 3);
+}
+
+#[test]
+fn refusals_are_told_and_the_rest_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let store =
+        Store::open(dir.path(), Options { retention_ns: 10 * NS_PER_DAY, max_line_bytes: 8, ..options() }).unwrap();
+    let old = NOON - 9 * NS_PER_DAY;
+    let new = NOON + 3 * NS_PER_DAY;
+    let many = LogStream {
+        labels: Labels::from_pairs((0..100).map(|i| (format!("l{i}"), "v"))),
+        entries: vec![LogEntry { timestamp: NOON, line: "x".to_owned(), metadata: Labels::empty() }],
+    };
+    let pushed = store.push(vec![stream("a", &[(old, "old"), (new, "new"), (NOON, "123456é9")]), many]).unwrap();
+    assert_eq!((pushed.accepted, pushed.refused_entries), (1, 3));
+    for part in ["has timestamp too old", "{app=\"a\", service_name=\"a\"}' has timestamp too new", "100 label names"] {
+        assert!(pushed.refused.iter().any(|m| m.contains(part)), "{part}: {:?}", pushed.refused);
+    }
+    assert_eq!(lines(&everything(&store)), ["123456é"]);
+    let refuse = Options { oversize: Oversize::Refuse, max_line_bytes: 8, ..options() };
+    let other = tempfile::tempdir().unwrap();
+    let pushed = Store::open(other.path(), refuse).unwrap().push(vec![stream("a", &[(NOON, "123456789")])]).unwrap();
+    assert_eq!((pushed.accepted, pushed.refused_entries), (0, 1));
+}
+
+#[test]
+fn retention_drops_whole_days() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at_ms(NOON / 1_000_000));
+    let o = || Options { retention_ns: 3 * NS_PER_DAY, clock: clock.clone(), ..options() };
+    let store = Store::open(dir.path(), o()).unwrap();
+    let entries: Vec<(i64, &str)> = (0..3).map(|d| (NOON - d * NS_PER_DAY, "x")).collect();
+    store.push(vec![stream("a", &entries)]).unwrap();
+    store.flush().unwrap();
+    clock.set_ms((NOON + 2 * NS_PER_DAY) / 1_000_000);
+    store.apply_retention().unwrap();
+    assert_eq!(everything(&store).len(), 2);
+    drop(store);
+    let by_size = Options { retention_bytes: 1, retention_ns: 0, ..o() };
+    let store = Store::open(dir.path(), by_size).unwrap();
+    assert_eq!(everything(&store).len(), 2);
+    store.apply_retention().unwrap();
+    assert_eq!(everything(&store).iter().map(|r| r.1).collect::<Vec<_>>(), [NOON]);
+    assert_eq!(fs::read_dir(dir.path().join("days")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_full_buffer_refuses_and_a_flush_heals_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let o = Options { max_buffer_bytes: 200, max_wait: std::time::Duration::ZERO, ..options() };
+    let store = Store::open(dir.path(), o).unwrap();
+    store.push(vec![stream("a", &[(NOON, &"x".repeat(150))])]).unwrap();
+    assert!(matches!(store.push(vec![stream("a", &[(NOON, "more")])]), Err(Error::Busy { .. })));
+    store.flush().unwrap();
+    store.push(vec![stream("a", &[(NOON, "more")])]).unwrap();
+    assert_eq!(everything(&store).len(), 2);
+}
+
+#[test]
+fn the_feed_gives_what_is_pushed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let mut feed = store.subscribe();
+    store.push(vec![stream("a", &[(NOON, "hello")])]).unwrap();
+    let batch = feed.try_recv().unwrap();
+    let group = &batch.groups()[0];
+    assert_eq!((group.labels.value("app"), batch.line(&group.entries[0])), ("a", "hello"));
+}
+
+#[test]
+fn metadata_comes_back_from_memory_and_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let entry = |t, pairs: &[(&str, &str)]| LogEntry {
+        timestamp: t,
+        line: "x".to_owned(),
+        metadata: Labels::from_pairs(pairs.iter().copied()),
+    };
+    let entries = vec![
+        entry(NOON, &[("trace.id", "t1"), ("0num", "n")]),
+        entry(NOON + 1, &[("detected_level", "odd")]),
+        entry(NOON + 2, &[]),
+    ];
+    store.push(vec![LogStream { labels: labels("a"), entries }]).unwrap();
+    let expected = [
+        Labels::from_pairs([("trace_id", "t1"), ("key_0num", "n"), ("detected_level", "unknown")]),
+        Labels::from_pairs([("detected_level", "odd")]),
+        Labels::from_pairs([("detected_level", "unknown")]),
+    ];
+    let found = |s: &Store| everything(s).into_iter().map(|r| r.3).collect::<Vec<_>>();
+    assert_eq!(found(&store), expected);
+    drop(store);
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert_eq!(found(&store), expected);
+    store.flush().unwrap();
+    assert_eq!(found(&store), expected);
+}
+
+/// Pieces of lines and needles: words that overlap, ids, delimiters, letters outside ASCII.
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec!["alpha", "alphabet", "beta", "bet", "a1", "a12", "12", "7", "ünï", "GET", "get"])
+            .prop_map(str::to_owned),
+        prop::sample::select(vec![" ", "=", "/", "-", "", "\"", "a", "1"]).prop_map(str::to_owned),
+        Just("x".repeat(limits::MAX_TOKEN_BYTES - 1)),
+    ]
+}
+
+fn text(max: usize) -> impl Strategy<Value = String> {
+    prop::collection::vec(piece(), 0..max).prop_map(|v| v.concat())
+}
+
+fn filter() -> impl Strategy<Value = LineFilter> {
+    prop_oneof![
+        4 => text(4).prop_map(LineFilter::Contains),
+        1 => text(3).prop_map(LineFilter::NotContains),
+        2 => (text(3), text(2)).prop_map(|(a, b)| {
+            LineFilter::Regex(GoRegex::unanchored(&format!("{}.?{}", regex::escape(&a), regex::escape(&b))).unwrap())
+        }),
+        1 => (text(2), text(2)).prop_map(|(a, b)| {
+            LineFilter::Regex(GoRegex::unanchored(&format!("(?i){}|{}", regex::escape(&a), regex::escape(&b))).unwrap())
+        }),
+        1 => text(2).prop_map(|a| LineFilter::NotRegex(GoRegex::unanchored(&regex::escape(&a)).unwrap())),
+        1 => prop::collection::vec(text(3).prop_map(LineFilter::Contains), 1..3).prop_map(LineFilter::AnyOf),
+    ]
+}
+
+fn brute(filter: &LineFilter, line: &str) -> bool {
+    match filter {
+        LineFilter::Contains(s) => line.contains(s.as_str()),
+        LineFilter::NotContains(s) => !line.contains(s.as_str()),
+        LineFilter::Regex(r) => r.is_match(line),
+        LineFilter::NotRegex(r) => !r.is_match(line),
+        LineFilter::AnyOf(f) => f.iter().any(|f| brute(f, line)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equals_brute_force(
+        batches in prop::collection::vec((prop::collection::vec((0..3u8, 0..12i64, text(6)), 1..12), 0..4u8), 1..14),
+        queries in prop::collection::vec((prop::collection::vec(filter(), 0..3), 0..12i64, 0..14i64, any::<bool>(), prop::option::of(0..9usize)), 1..12),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path(), options()).unwrap();
+        // (stream, time, line), once each, as the store is to answer it.
+        let mut model: BTreeMap<(i64, String), Vec<String>> = BTreeMap::new();
+        // Two steps of time are a day, so that partitions differ.
+        let time = |t: i64| NOON + (t - 6) * NS_PER_DAY / 4;
+        for (entries, then) in &batches {
+            let mut pushed: BTreeMap<String, Vec<(i64, &str)>> = BTreeMap::new();
+            for (app, t, line) in entries {
+                let app = format!("app{app}");
+                pushed.entry(app.clone()).or_default().push((time(*t), line));
+                let same = model.entry((time(*t), app)).or_default();
+                if !same.contains(line) {
+                    same.push(line.clone());
+                }
+            }
+            store.push(pushed.iter().map(|(app, e)| stream(app, e)).collect()).unwrap();
+            match then {
+                0 => store.flush().unwrap(),
+                1 => store.merge().unwrap(),
+                2 => {
+                    drop(store);
+                    store = Store::open(dir.path(), options()).unwrap();
+                }
+                _ => {}
+            }
+        }
+        for (filters, start, end, forward, limit) in &queries {
+            let (start_ns, end_ns) = (time(*start), time(*end));
+            let direction = if *forward { Direction::Forward } else { Direction::Backward };
+            let matchers = vec![Matcher::new("app", MatchOp::NotEqual, "app1").unwrap()];
+            let mut expected: Vec<(i64, String, String)> = model
+                .iter()
+                .filter(|((t, app), _)| *t >= start_ns && *t < end_ns && app != "app1")
+                .flat_map(|((t, app), lines)| lines.iter().map(|l| (*t, app.clone(), l.clone())))
+                .filter(|(_, _, l)| filters.iter().all(|f| brute(f, l)))
+                .collect();
+            let request = ScanRequest { filters: filters.clone(), limit: *limit, ..request(matchers, start_ns, end_ns, direction) };
+            let found = rows(&store, &request);
+            let times: Vec<i64> = found.iter().map(|r| r.1).collect();
+            let mut in_order = times.clone();
+            in_order.sort_unstable();
+            if !forward {
+                in_order.reverse();
+            }
+            prop_assert_eq!(&times, &in_order);
+            let mut found: Vec<(i64, String, String)> = found.into_iter().map(|r| (r.1, r.0, r.2)).collect();
+            found.sort();
+            expected.sort();
+            match limit {
+                None => {
+                    prop_assert_eq!(&found, &expected, "{:?}", filters);
+                    let count = CountRequest {
+                        selection: request.selection.clone(),
+                        boundaries: vec![start_ns, start_ns.midpoint(end_ns).max(start_ns), end_ns.max(start_ns)],
+                        filters: filters.clone(),
+                        by_level: false,
+                    };
+                    let counted: u64 = store.count(&count).unwrap().iter().flat_map(|r| r.counts.iter()).sum();
+                    prop_assert_eq!(counted as usize, expected.len());
+                }
+                Some(limit) => {
+                    let mut times: Vec<i64> = expected.iter().map(|r| r.0).collect();
+                    if !forward {
+                        times.reverse();
+                    }
+                    times.truncate(*limit);
+                    let mut got: Vec<i64> = found.iter().map(|r| r.0).collect();
+                    if !forward {
+                        got.reverse();
+                    }
+                    prop_assert_eq!(got, times);
+                    prop_assert!(found.iter().all(|r| expected.contains(r)));
+                }
+            }
+        }
+    }
+}

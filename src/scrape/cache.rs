@@ -1,0 +1,221 @@
+//! What a loop remembers between scrapes: which text is which series, and which series are alive.
+//!
+//! Two texts may be one series (labels in another order, or made equal by relabelling), so texts point to states and states are
+//! found by reference. A series is alive from its first stored sample until its staleness marker.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::model::{Labels, Metadata};
+use crate::tsdb::SeriesRef;
+
+/// After so many good scrapes without a text it is forgotten.
+const KEEP_SCRAPES: u64 = 10;
+/// Families whose metadata is kept for each target; more are of no use to people.
+const MAX_FAMILIES: usize = 50_000;
+
+/// XXH3 over the text; the texts come from targets the user chose, a keyed hash is not needed.
+#[derive(Default)]
+struct TextHasher(Xxh3Default);
+
+impl Hasher for TextHasher {
+    fn finish(&self) -> u64 {
+        self.0.digest()
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}
+
+struct Text {
+    /// Index of the state; `None` for a series that relabelling dropped.
+    state: Option<u32>,
+    seen: u64,
+}
+
+/// What is known of one series.
+pub struct SeriesState {
+    /// Its reference in the store.
+    pub reference: SeriesRef,
+    /// Its labels, to find it again when the store has forgotten the reference.
+    pub labels: Labels,
+    /// The scrape that brought it last.
+    seen: u64,
+    /// The scrape that brought it last in a way that asks for staleness markers.
+    tracked: u64,
+    /// Whether a marker is due when it stays away.
+    alive: bool,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct SeriesCache {
+    texts: HashMap<Box<[u8]>, Text, BuildHasherDefault<TextHasher>>,
+    states: Vec<SeriesState>,
+    by_reference: HashMap<SeriesRef, u32>,
+    metadata: HashMap<String, Metadata>,
+    scrape: u64,
+}
+
+/// What is known of a text.
+pub enum Lookup {
+    /// Never seen.
+    New,
+    /// Dropped by relabelling.
+    Dropped,
+    /// A series, by index.
+    Series(u32),
+}
+
+impl SeriesCache {
+    /// Begins a scrape.
+    pub fn begin(&mut self) {
+        self.scrape += 1;
+    }
+
+    /// Looks a text up and notes that it was seen.
+    pub fn look_up(&mut self, text: &[u8]) -> Lookup {
+        match self.texts.get_mut(text) {
+            None => Lookup::New,
+            Some(t) => {
+                t.seen = self.scrape;
+                t.state.map_or(Lookup::Dropped, Lookup::Series)
+            }
+        }
+    }
+
+    /// Remembers that relabelling drops this text.
+    pub fn insert_dropped(&mut self, text: &[u8]) {
+        self.texts.insert(text.into(), Text { state: None, seen: self.scrape });
+    }
+
+    /// Remembers the series of a text; its index, and whether the series is new as well.
+    pub fn insert(&mut self, text: &[u8], reference: SeriesRef, labels: &Labels) -> (u32, bool) {
+        let (index, new) = match self.by_reference.get(&reference) {
+            Some(i) => (*i, false),
+            None => {
+                let i = u32::try_from(self.states.len()).unwrap_or(u32::MAX);
+                self.states.push(SeriesState { reference, labels: labels.clone(), seen: 0, tracked: 0, alive: false });
+                self.by_reference.insert(reference, i);
+                (i, true)
+            }
+        };
+        self.texts.insert(text.into(), Text { state: Some(index), seen: self.scrape });
+        (index, new)
+    }
+
+    /// A series by index.
+    pub fn series(&self, index: u32) -> Option<&SeriesState> {
+        self.states.get(index as usize)
+    }
+
+    /// Notes the series' new reference.
+    pub fn set_reference(&mut self, index: u32, reference: SeriesRef) {
+        if let Some(s) = self.states.get_mut(index as usize) {
+            self.by_reference.remove(&s.reference);
+            s.reference = reference;
+            self.by_reference.insert(reference, index);
+        }
+    }
+
+    /// Notes that this scrape brings the series; `true` if it did so before. `tracked` says whether its absence later means staleness.
+    pub fn mark(&mut self, index: u32, tracked: bool) -> bool {
+        let Some(s) = self.states.get_mut(index as usize) else { return false };
+        let again = s.seen == self.scrape;
+        s.seen = self.scrape;
+        if tracked {
+            s.tracked = self.scrape;
+        }
+        again
+    }
+
+    /// Ends a scrape whose samples are to be stored: the series that need a staleness marker now.
+    pub fn vanished(&self) -> Vec<u32> {
+        self.due(|s| s.tracked != self.scrape)
+    }
+
+    /// All living series: what needs a marker when the target is gone or the scrape failed.
+    pub fn living(&self) -> Vec<u32> {
+        self.due(|_| true)
+    }
+
+    fn due(&self, pick: impl Fn(&SeriesState) -> bool) -> Vec<u32> {
+        let due = self.states.iter().enumerate().filter(|(_, s)| s.alive && pick(s));
+        due.filter_map(|(i, _)| u32::try_from(i).ok()).collect()
+    }
+
+    /// After a good scrape is stored: what it brought is alive, the rest is not; long unseen texts are forgotten.
+    pub fn settle(&mut self) {
+        let now = self.scrape;
+        for s in &mut self.states {
+            s.alive = s.tracked == now;
+        }
+        if now.is_multiple_of(KEEP_SCRAPES) {
+            self.forget();
+        }
+    }
+
+    /// After a failed scrape's markers are stored: nothing is alive.
+    pub fn settle_failed(&mut self) {
+        for s in &mut self.states {
+            s.alive = false;
+        }
+        if self.scrape.is_multiple_of(KEEP_SCRAPES) {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        let oldest = self.scrape.saturating_sub(KEEP_SCRAPES);
+        let stale = |seen: u64| seen < oldest;
+        if !self.texts.values().any(|t| stale(t.seen)) {
+            return;
+        }
+        self.texts.retain(|_, t| !stale(t.seen));
+        // States that no text points to are dropped, and the indexes of the rest close up.
+        let mut used = vec![false; self.states.len()];
+        for i in self.texts.values().filter_map(|t| t.state) {
+            if let Some(u) = used.get_mut(i as usize) {
+                *u = true;
+            }
+        }
+        for (u, s) in used.iter_mut().zip(&self.states) {
+            *u |= s.alive;
+        }
+        let mut moved = Vec::with_capacity(used.len());
+        let mut next = 0u32;
+        for u in &used {
+            moved.push(next);
+            next += u32::from(*u);
+        }
+        let mut flags = used.iter();
+        self.states.retain(|_| flags.next() == Some(&true));
+        for t in self.texts.values_mut() {
+            t.state = t.state.and_then(|i| moved.get(i as usize).copied());
+        }
+        self.by_reference = self.states.iter().zip(0u32..).map(|(s, i)| (s.reference, i)).collect();
+    }
+
+    /// Changes the metadata of a family; the new metadata if it differs from before.
+    pub fn change_metadata(&mut self, family: &str, change: impl FnOnce(&mut Metadata)) -> Option<&Metadata> {
+        if !self.metadata.contains_key(family) {
+            if self.metadata.len() >= MAX_FAMILIES {
+                return None;
+            }
+            let m = self.metadata.entry(family.to_owned()).or_default();
+            change(m);
+            return Some(m);
+        }
+        let m = self.metadata.get_mut(family)?;
+        let before = m.clone();
+        change(m);
+        if *m == before { None } else { Some(&*m) }
+    }
+
+    /// All metadata the target gave.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &Metadata)> {
+        self.metadata.iter().map(|(k, v)| (k.as_str(), v))
+    }
+}

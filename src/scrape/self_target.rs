@@ -1,0 +1,26 @@
+//! Targets inside this process: campanile's own metrics, the host collector. No HTTP; the body comes from a function.
+
+use std::sync::Arc;
+
+use crate::model::Labels;
+use crate::scrape::target::Target;
+
+/// A target whose body is made in this process.
+#[derive(Clone)]
+pub struct InProcessTarget {
+    /// The `job` label, and the name of its pool.
+    pub job: String,
+    /// The `instance` label.
+    pub instance: String,
+    /// Makes a body in Prometheus text. Runs on a blocking thread at each scrape.
+    pub render: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl InProcessTarget {
+    /// The target as the loops see it.
+    pub(super) fn target(&self, interval_ms: i64, timeout_ms: i64) -> Target {
+        let labels = Labels::from_pairs([("job", &self.job), ("instance", &self.instance)]);
+        let discovered = Labels::from_pairs([("job", self.job.as_str()), ("__address__", self.instance.as_str())]);
+        Target { discovered, labels, url: format!("inprocess:{}/{}", self.job, self.instance), interval_ms, timeout_ms }
+    }
+}

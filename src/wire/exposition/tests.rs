@@ -1,0 +1,81 @@
+use super::*;
+
+fn series(body: &str, format: Format) -> Result<Vec<(String, f64, Option<i64>)>, ParseError> {
+    let mut p = Parser::new(body.as_bytes(), format);
+    let mut out = Vec::new();
+    while let Some(e) = p.next_entry()? {
+        if let Entry::Series(s) = e {
+            out.push((String::from_utf8_lossy(s.raw).into_owned(), s.value, s.timestamp));
+        }
+    }
+    Ok(out)
+}
+
+#[test]
+fn raw_text_ends_at_the_brace() {
+    assert_eq!(
+        series("a 1\nb{x=\"}\"}2 7\n c {y=\"z\" , } 3\n{\"d.e\"} 4", Format::PrometheusText),
+        Ok(vec![
+            ("a".into(), 1.0, None),
+            ("b{x=\"}\"}".into(), 2.0, Some(7)),
+            ("c {y=\"z\" , }".into(), 3.0, None),
+            ("{\"d.e\"}".into(), 4.0, None)
+        ])
+    );
+}
+
+#[test]
+fn labels_are_sorted_unescaped_and_canonical() {
+    let mut out = Vec::new();
+    labels::parse(br#"h_bucket {le="1" z="a\"\\\n\t", "q.r"="",}"#, MetricType::Histogram, &mut out).unwrap();
+    let out: Vec<_> = out.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+    assert_eq!(out, [("__name__", "h_bucket"), ("le", "1.0"), ("q.r", ""), ("z", "a\"\\\n\\t")]);
+}
+
+#[test]
+fn labels_that_cannot_be_stored() {
+    let mut out = Vec::new();
+    for (raw, want) in [
+        (r#"a{b="1",b="1"}"#, "label name \"b\" is not unique: invalid sample"),
+        (r#"a{__name__="b"}"#, "label name \"__name__\" is not unique: invalid sample"),
+        (r#"{"",b="1"}"#, "invalid metric name or label names: {b=\"1\"}"),
+        ("a{\"\"=\"1\"}", "invalid metric name or label names: {\"\"=\"1\", __name__=\"a\"}"),
+    ] {
+        assert_eq!(labels::parse(raw.as_bytes(), MetricType::Unknown, &mut out).unwrap_err().to_string(), want);
+    }
+    assert!(labels::parse(b"a{b=\"\xff\"}", MetricType::Unknown, &mut out).is_err());
+}
+
+#[test]
+fn exemplars_over_the_limit_are_told_apart() {
+    let long = format!("{{a=\"{}\"}}", "é".repeat(127));
+    assert!(labels::parse_exemplar(long.as_bytes()).unwrap().is_some());
+    let long = format!("{{a=\"{}\"}}", "é".repeat(128));
+    assert_eq!(labels::parse_exemplar(long.as_bytes()), Ok(None));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_end_without_a_panic(body: Vec<u8>, om: bool) {
+        let format = if om { Format::OpenMetrics } else { Format::PrometheusText };
+        let mut p = Parser::new(&body, format);
+        let mut out = Vec::new();
+        while let Ok(Some(e)) = p.next_entry() {
+            if let Entry::Series(s) = e {
+                let _ = labels::parse(s.raw, s.last_type, &mut out);
+            }
+        }
+    }
+
+    #[test]
+    fn near_text_ends_without_a_panic(body in "[a{}\"=,\\\\ \\n#1.e+NHELPTY]{0,60}") {
+        let mut p = Parser::new(body.as_bytes(), Format::PrometheusText);
+        let mut out = Vec::new();
+        while let Ok(Some(e)) = p.next_entry() {
+            if let Entry::Series(s) = e {
+                let parsed = labels::parse(s.raw, s.last_type, &mut out);
+                proptest::prop_assert!(!matches!(parsed, Err(labels::LabelError::Malformed(_))), "{:?}", parsed);
+            }
+        }
+    }
+}
