@@ -10,7 +10,9 @@ fn page() -> String {
     let mut out = String::new();
     for family in 0..120 {
         let name = format!("node_subsystem{family}_some_measure_total");
-        out.push_str(&format!("# HELP {name} What this family of the subsystem counts, in words.\n# TYPE {name} counter\n"));
+        out.push_str(&format!(
+            "# HELP {name} What this family of the subsystem counts, in words.\n# TYPE {name} counter\n"
+        ));
         for i in 0..10 {
             let value = match i % 3 {
                 0 => format!("{}", family * 7919 + i),
@@ -47,8 +49,9 @@ fn bench(c: &mut Criterion) {
             let mut n = 0;
             while let Ok(Some(e)) = p.next_entry() {
                 if let Entry::Series(s) = e {
-                    labels::parse(s.raw, s.last_type, &mut pairs).expect("labels");
-                    n += pairs.len();
+                    if labels::parse(s.raw, s.last_type, &mut pairs).is_ok() {
+                        n += pairs.len();
+                    }
                 }
             }
             black_box(n)

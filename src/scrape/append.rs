@@ -47,7 +47,9 @@ pub enum BodyError {
         limit: u64,
     },
     /// A label too long.
-    #[error("label_{part}_length_limit exceeded (metric: {metric}, label {part}: {text}, length: {length}, limit: {limit})")]
+    #[error(
+        "label_{part}_length_limit exceeded (metric: {metric}, label {part}: {text}, length: {length}, limit: {limit})"
+    )]
     LabelLength {
         /// `name` or `value`.
         part: &'static str,
@@ -167,7 +169,8 @@ impl Scrape<'_> {
     fn store_body(&self, state: &mut TargetState, body: &Body, report: &mut Report) -> Result<(), BodyError> {
         report.body_bytes = body.bytes.len() as u64;
         state.cache.begin();
-        let mut batch = Batch { scrape: self, app: self.db.appender(), pairs: Vec::new(), report, appended: 0, limited: false };
+        let mut batch =
+            Batch { scrape: self, app: self.db.appender(), pairs: Vec::new(), report, appended: 0, limited: false };
         batch.read(&mut state.cache, &body.bytes, body.format)?;
         let Batch { mut app, limited, appended, .. } = batch;
         if limited {
@@ -190,7 +193,9 @@ impl Scrape<'_> {
         match app.commit() {
             Ok(_) => state.cache.settle_failed(),
             // Living series stay noted as such and get their marker with the next batch that can be written.
-            Err(e) => tracing::warn!(error = %e, target = %self.target, "the report of a failed scrape cannot be stored"),
+            Err(e) => {
+                tracing::warn!(error = %e, target = %self.target, "the report of a failed scrape cannot be stored")
+            }
         }
     }
 
@@ -209,9 +214,7 @@ impl Scrape<'_> {
         for s in due.iter().filter_map(|i| cache.series(*i)) {
             let first = app.float(s.reference, t, stale_nan(), 0);
             let result = match first {
-                Err(AppendError::UnknownRef) => {
-                    app.series(&s.labels).and_then(|r| app.float(r, t, stale_nan(), 0))
-                }
+                Err(AppendError::UnknownRef) => app.series(&s.labels).and_then(|r| app.float(r, t, stale_nan(), 0)),
                 other => other,
             };
             // A marker older than a sample with an own timestamp is refused; that is no loss of data.
@@ -304,7 +307,13 @@ impl<'r> Batch<'_, '_, 'r> {
         Ok(())
     }
 
-    fn append(&mut self, cache: &mut SeriesCache, index: u32, t: TimestampMs, v: f64) -> Result<SeriesRef, AppendError> {
+    fn append(
+        &mut self,
+        cache: &mut SeriesCache,
+        index: u32,
+        t: TimestampMs,
+        v: f64,
+    ) -> Result<SeriesRef, AppendError> {
         let Some(state) = cache.series(index) else { return Err(AppendError::UnknownRef) };
         let reference = state.reference;
         match self.app.float(reference, t, v, 0) {

@@ -195,8 +195,7 @@ impl SeriesCache {
         for t in self.texts.values_mut() {
             t.state = t.state.and_then(|i| moved.get(i as usize).copied());
         }
-        self.by_reference =
-            self.states.iter().zip(0u32..).map(|(s, i)| (s.reference, i)).collect();
+        self.by_reference = self.states.iter().zip(0u32..).map(|(s, i)| (s.reference, i)).collect();
     }
 
     /// Changes the metadata of a family; the new metadata if it differs from before.

@@ -21,7 +21,11 @@ pub static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 
 /// Exemplars that were not stored, by reason.
 pub static EXEMPLARS_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    metrics::counter_vec("campanile_scrape_exemplars_refused_total", "Exemplars that were not stored, by reason.", &["reason"])
+    metrics::counter_vec(
+        "campanile_scrape_exemplars_refused_total",
+        "Exemplars that were not stored, by reason.",
+        &["reason"],
+    )
 });
 
 /// Samples handed to the store.
@@ -34,7 +38,11 @@ pub static TARGETS: LazyLock<IntGaugeVec> =
 
 /// Target definitions that cannot be scraped (no address, bad interval).
 pub static BAD_TARGETS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    metrics::gauge_vec("campanile_scrape_targets_refused", "Targets that relabelling left unusable, by pool.", &["pool"])
+    metrics::gauge_vec(
+        "campanile_scrape_targets_refused",
+        "Targets that relabelling left unusable, by pool.",
+        &["pool"],
+    )
 });
 
 /// How long a body takes to be parsed and stored.
@@ -44,7 +52,10 @@ pub static APPEND_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
 
 /// Rounds a loop skipped because the one before took too long.
 pub static SKIPPED: LazyLock<IntCounter> = LazyLock::new(|| {
-    metrics::counter("campanile_scrape_rounds_skipped_total", "Scrapes left out because the one before was still running.")
+    metrics::counter(
+        "campanile_scrape_rounds_skipped_total",
+        "Scrapes left out because the one before was still running.",
+    )
 });
 
 /// Files of file discovery that could not be read.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::config::http_client::client::ClientError;
 use crate::config::relabel::{Relabel, RelabelError, compile_all};
 use crate::config::scrape::ScrapeJob;
-use crate::config::http_client::client::ClientError;
 use crate::exec::CancellationToken;
 use crate::model::Labels;
 use crate::scrape::append::{StoreRules, TargetState};
@@ -287,11 +287,7 @@ fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn start(
-    inner: &Arc<Inner>,
-    target: crate::scrape::target::Target,
-    state: Option<Arc<Mutex<TargetState>>>,
-) -> Running {
+fn start(inner: &Arc<Inner>, target: crate::scrape::target::Target, state: Option<Arc<Mutex<TargetState>>>) -> Running {
     let source = Source::Http(inner.prepared.client.clone());
     let rules = inner.prepared.store_rules.clone();
     let scraper = Arc::new(TargetLoop::new(inner.shared.clone(), target, source, rules, state));

@@ -57,7 +57,14 @@ pub struct Reporter {
 
 impl Reporter {
     /// Adds the report's samples to a batch.
-    pub fn write(&mut self, app: &mut Appender<'_>, target: &Labels, t: TimestampMs, report: &Report, extra: Option<Extra>) {
+    pub fn write(
+        &mut self,
+        app: &mut Appender<'_>,
+        target: &Labels,
+        t: TimestampMs,
+        report: &Report,
+        extra: Option<Extra>,
+    ) {
         let mut values = report.values().to_vec();
         if let Some(e) = extra {
             values.extend([e.timeout_seconds, e.sample_limit as f64, report.body_bytes as f64]);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::exec::{CancellationToken, Clock};
 use crate::model::TimestampMs;
 use crate::model::time::{ZERO_TIME, rfc3339_ms};
-use crate::scrape::append::{Scrape, Stored, StoreRules, TargetState};
+use crate::scrape::append::{Scrape, StoreRules, Stored, TargetState};
 use crate::scrape::client::{Body, Source};
 use crate::scrape::metrics;
 use crate::scrape::status::{Health, TargetMetadata, TargetStatus};
@@ -202,7 +202,11 @@ impl TargetLoop {
         let mut all: Vec<_> = state
             .cache
             .metadata()
-            .map(|(metric, m)| TargetMetadata { target: labels.clone(), metric: metric.to_owned(), metadata: m.clone() })
+            .map(|(metric, m)| TargetMetadata {
+                target: labels.clone(),
+                metric: metric.to_owned(),
+                metadata: m.clone(),
+            })
             .collect();
         all.sort_by(|a, b| a.metric.cmp(&b.metric));
         all

@@ -180,7 +180,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn read_label<'a>(mut m: &'a [u8]) -> Result<(&'a str, &'a str), DecodeError> {
+fn read_label(mut m: &[u8]) -> Result<(&str, &str), DecodeError> {
     let (mut name, mut value) = ("", "");
     while let Some((number, field)) = next_field(&mut m, "Label")? {
         match number {
@@ -412,10 +412,7 @@ mod tests {
         let body = snap::raw::Encoder::new().compress_vec(&request).unwrap();
         let mut plain = Vec::new();
         decompress(&body, 1 << 20, &mut plain).unwrap();
-        assert!(matches!(
-            decompress(&body, request.len() - 1, &mut Vec::new()),
-            Err(DecodeError::TooLarge { .. })
-        ));
+        assert!(matches!(decompress(&body, request.len() - 1, &mut Vec::new()), Err(DecodeError::TooLarge { .. })));
 
         let mut parts = Parts::new(&plain);
         let Some(Part::Series(bytes)) = parts.next_part().unwrap() else { panic!("no series") };

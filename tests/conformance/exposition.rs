@@ -214,7 +214,11 @@ fn trimmed(samples: &[Sample]) -> Vec<Sample> {
     samples.iter().map(|s| Sample { name: s.name.trim_start().to_owned(), ..s.clone() }).collect()
 }
 
-pub fn compare<T: PartialOrd + PartialEq + std::fmt::Debug>(what: &str, got: &mut [T], want: &mut [T]) -> Result<(), String> {
+pub fn compare<T: PartialOrd + PartialEq + std::fmt::Debug>(
+    what: &str,
+    got: &mut [T],
+    want: &mut [T],
+) -> Result<(), String> {
     let order = |a: &T, b: &T| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
     got.sort_by(order);
     want.sort_by(order);

@@ -25,9 +25,9 @@ fn tls(e: impl std::fmt::Display) -> ClientError {
 fn pem(text: Option<&str>, file: Option<&Path>) -> Result<Option<Vec<u8>>, ClientError> {
     match (text, file) {
         (Some(t), _) => Ok(Some(t.as_bytes().to_vec())),
-        (None, Some(path)) => std::fs::read(path)
-            .map(Some)
-            .map_err(|source| ClientError::File { path: path.to_owned(), source }),
+        (None, Some(path)) => {
+            std::fs::read(path).map(Some).map_err(|source| ClientError::File { path: path.to_owned(), source })
+        }
         (None, None) => Ok(None),
     }
 }

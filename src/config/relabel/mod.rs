@@ -115,7 +115,9 @@ pub enum RelabelError {
     #[error("relabel action cannot be empty; leave the key out for replace")]
     EmptyAction,
     /// A word that is no action.
-    #[error("unknown relabel action {0:?}; one of replace, keep, drop, keepequal, dropequal, hashmod, labelmap, labeldrop, labelkeep, lowercase, uppercase")]
+    #[error(
+        "unknown relabel action {0:?}; one of replace, keep, drop, keepequal, dropequal, hashmod, labelmap, labeldrop, labelkeep, lowercase, uppercase"
+    )]
     Action(String),
     /// A regex that cannot be compiled.
     #[error(transparent)]

@@ -94,11 +94,10 @@ impl ScrapeConfig {
     /// The job with all defaults filled in.
     pub fn job(&self, global: &GlobalConfig) -> ScrapeJob {
         let names = self.name_validation(global);
-        let escaping =
-            self.metric_name_escaping_scheme.or(global.metric_name_escaping_scheme).unwrap_or(match names {
-                NameValidation::Utf8 => EscapingScheme::AllowUtf8,
-                NameValidation::Legacy => EscapingScheme::Underscores,
-            });
+        let escaping = self.metric_name_escaping_scheme.or(global.metric_name_escaping_scheme).unwrap_or(match names {
+            NameValidation::Utf8 => EscapingScheme::AllowUtf8,
+            NameValidation::Legacy => EscapingScheme::Underscores,
+        });
         let protocols = self
             .scrape_protocols
             .as_deref()

@@ -106,10 +106,8 @@ impl ScrapeConfig {
                 }
             }
             for name in group.labels.keys().filter(|n| n.is_empty()) {
-                problems.add(
-                    format!("{path}.static_configs[{g}].labels"),
-                    format!("{name:?} is not a valid label name"),
-                );
+                problems
+                    .add(format!("{path}.static_configs[{g}].labels"), format!("{name:?} is not a valid label name"));
             }
         }
         for (i, sd) in self.file_sd_configs.iter().enumerate() {

@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn follows_files() {
         let dir = tempfile::tempdir().unwrap();
-        let config = FileSdConfig { files: vec![dir.path().join("t*.yml"), dir.path().join("x.json")], refresh_interval: None };
+        let config =
+            FileSdConfig { files: vec![dir.path().join("t*.yml"), dir.path().join("x.json")], refresh_interval: None };
         let mut d = FileDiscovery::new(&config);
         assert!(d.poll(0));
         assert_eq!(d.groups().count(), 0);

@@ -13,7 +13,9 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentTypeError {
     /// No header, or an empty one.
-    #[error("non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target")]
+    #[error(
+        "non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target"
+    )]
     Blank,
     /// Not a media type.
     #[error("cannot parse Content-Type {0:?} and no fallback_scrape_protocol for target")]

@@ -75,7 +75,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Moves to the end of the line (the line feed itself, or the end of the body).
-    pub fn to_line_end(&mut self) -> &'a [u8] {
+    pub fn take_line(&mut self) -> &'a [u8] {
         let start = self.at;
         self.at = memchr::memchr(b'\n', self.rest()).map_or(self.body.len(), |n| start + n);
         self.since(start)

@@ -1,6 +1,5 @@
 //! Prometheus' text format 0.0.4, and 1.0.0 with quoted names (prometheus.io/docs/instrumenting/exposition_formats).
 
-
 use crate::model::sample::NORMAL_NAN_BITS;
 use crate::model::{MetricType, TimestampMs};
 use crate::wire::exposition::lexer::{BraceRules, Cursor, lossy, scan_braces};
@@ -51,7 +50,7 @@ impl<'a> PrometheusTextParser<'a> {
         } else if keyword(b"TYPE") {
             (true, "metric name after TYPE")
         } else {
-            self.c.to_line_end();
+            self.c.take_line();
             return Ok(None);
         };
         self.c.at += 4;
@@ -61,15 +60,14 @@ impl<'a> PrometheusTextParser<'a> {
             .filter(|n| !n.is_empty() || self.c.since(start).ends_with(b"\""))
             .ok_or_else(|| self.c.expected(what, start))?;
         // One byte between the name and the text is passed over, whatever it is.
-        let text = self.c.to_line_end().get(1..).unwrap_or_default();
+        let text = self.c.take_line().get(1..).unwrap_or_default();
         self.c.at += 1;
         if is_type {
             let t = type_word(text).ok_or_else(|| ParseError::Type(lossy(text)))?;
             self.last_type = t;
             return Ok(Some(Entry::Type(name, t)));
         }
-        let text =
-            std::str::from_utf8(text).map_err(|_| ParseError::Utf8 { what: "help text", text: lossy(text) })?;
+        let text = std::str::from_utf8(text).map_err(|_| ParseError::Utf8 { what: "help text", text: lossy(text) })?;
         Ok(Some(Entry::Help(name, labels::unescape_with(text, false))))
     }
 
