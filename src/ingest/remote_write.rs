@@ -252,7 +252,9 @@ mod tests {
         put_bytes(out, bytes);
     }
 
-    fn body(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
+    type SeriesCase<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
+
+    fn body(series: &[SeriesCase<'_>]) -> Vec<u8> {
         let mut request = Vec::new();
         for (labels, samples) in series {
             let mut one = Vec::new();

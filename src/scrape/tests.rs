@@ -163,7 +163,7 @@ async fn a_reload_keeps_what_stays_and_ends_what_goes() {
     assert_eq!(a, [case("changed", ["1", "1"]), case("gone", ["1", "stale"]), case("same", ["1", "1"])]);
     assert_eq!(b.handle.scrape_pools(), ["changed", "same"]);
     // The changed job found its series in the cache it was handed.
-    let added: Vec<_> = stored(&b.db, "scrape_series_added").into_iter().flat_map(|(_, v)| v).map(|(_, v)| v).collect();
+    let added: Vec<_> = stored(&b.db, "scrape_series_added").into_values().flatten().map(|(_, v)| v).collect();
     assert_eq!(added, ["1", "0", "1", "stale", "1", "0"]);
     b.handle.stop().await;
 }
