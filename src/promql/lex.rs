@@ -312,6 +312,7 @@ fn is_alphanumeric(c: char) -> bool {
 fn quote_char(c: char) -> String {
     match c {
         '\'' => "'\\''".to_owned(),
+        '"' => "'\"'".to_owned(),
         c => {
             let q = quote(c.encode_utf8(&mut [0; 4]));
             format!("'{}'", q.trim_start_matches('"').strip_suffix('"').unwrap_or(""))

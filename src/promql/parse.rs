@@ -259,8 +259,17 @@ impl<'a> Parser<'a> {
         if node.depth > MAX_DEPTH { self.too_deep(node.expr.span) } else { Ok(node) }
     }
 
+    /// Reads an expression whose operators bind at least so tightly. The functions that call each other for every level
+    /// keep their frames small by leaving the building of nodes and messages to others: [`MAX_DEPTH`] levels must fit a
+    /// thread's two megabytes even in builds that are not optimized.
     pub(super) fn expression(&mut self, min_precedence: u8) -> Result<Node, Stop> {
-        self.nested(|p| p.expression_here(min_precedence))
+        if self.nesting >= MAX_DEPTH {
+            return self.too_deep(self.token().span);
+        }
+        self.nesting += 1;
+        let outcome = self.expression_here(min_precedence);
+        self.nesting -= 1;
+        outcome
     }
 
     fn expression_here(&mut self, min_precedence: u8) -> Result<Node, Stop> {
@@ -273,13 +282,23 @@ impl<'a> Parser<'a> {
             let op_span = self.advance().span;
             let (return_bool, matching) = self.binary_modifiers(op_span)?;
             let right = self.expression(if to_right { level } else { level + 1 })?;
-            let span = left.expr.span.to(right.expr.span);
-            let depth = 1 + left.depth.max(right.depth);
-            let (lhs, rhs) = (left.expr, right.expr);
-            let binary = Binary { op, op_span, lhs, rhs, return_bool, matching: Some(matching) };
-            left = self.check_depth(Node { expr: Expr { span, kind: ExprKind::Binary(Box::new(binary)) }, depth })?;
+            left = self.joined(left, (op, op_span), (return_bool, matching), right)?;
         }
         Ok(left)
+    }
+
+    fn joined(
+        &mut self,
+        left: Node,
+        (op, op_span): (BinaryOp, Span),
+        (return_bool, matching): (bool, VectorMatching),
+        right: Node,
+    ) -> Result<Node, Stop> {
+        let span = left.expr.span.to(right.expr.span);
+        let depth = 1 + left.depth.max(right.depth);
+        let (lhs, rhs) = (left.expr, right.expr);
+        let binary = Binary { op, op_span, lhs, rhs, return_bool, matching: Some(matching) };
+        self.check_depth(Node { expr: Expr { span, kind: ExprKind::Binary(Box::new(binary)) }, depth })
     }
 
     fn prefix(&mut self) -> Result<Node, Stop> {
@@ -293,6 +312,10 @@ impl<'a> Parser<'a> {
         };
         let start = self.advance().span.start;
         let inner = self.expression(UNARY_PRECEDENCE + 1)?;
+        self.signed_node(op, start, inner)
+    }
+
+    fn signed_node(&mut self, op: UnaryOp, start: usize, inner: Node) -> Result<Node, Stop> {
         let span = Span::new(start, inner.expr.span.end);
         // A signed number is a number.
         if let ExprKind::Number(n) = inner.expr.kind {
@@ -306,21 +329,11 @@ impl<'a> Parser<'a> {
     fn primary(&mut self) -> Result<Node, Stop> {
         let token = self.token();
         match token.kind {
-            TokenKind::Number | TokenKind::Duration => {
-                let literal = self.number_or_duration()?;
-                Ok(Node::leaf(token.span, ExprKind::Number(literal)))
-            }
-            TokenKind::String => {
-                self.advance();
-                let text = self.unquoted(token.span)?;
-                Ok(Node::leaf(token.span, ExprKind::String(text)))
-            }
+            TokenKind::Number | TokenKind::Duration | TokenKind::String => self.literal(token),
             TokenKind::LeftParen => {
                 self.advance();
                 let inner = self.expression(0)?;
-                let end = self.expect(TokenKind::RightParen, "", "")?.span;
-                let (span, depth) = (token.span.to(end), inner.depth + 1);
-                self.check_depth(Node { expr: Expr { span, kind: ExprKind::Paren(Box::new(inner.expr)) }, depth })
+                self.parenthesized(token.span, inner)
             }
             TokenKind::LeftBrace => self.selector_node(),
             TokenKind::Aggregate(op) => match self.kind_after() {
@@ -336,6 +349,22 @@ impl<'a> Parser<'a> {
             kind if kind.is_metric_name() => self.selector_node(),
             _ => self.unexpected("", ""),
         }
+    }
+
+    fn literal(&mut self, token: Token) -> Result<Node, Stop> {
+        if token.kind == TokenKind::String {
+            self.advance();
+            let text = self.unquoted(token.span)?;
+            return Ok(Node::leaf(token.span, ExprKind::String(text)));
+        }
+        let literal = self.number_or_duration()?;
+        Ok(Node::leaf(token.span, ExprKind::Number(literal)))
+    }
+
+    fn parenthesized(&mut self, open: Span, inner: Node) -> Result<Node, Stop> {
+        let close = self.expect(TokenKind::RightParen, "", "")?.span;
+        let (span, depth) = (open.to(close), inner.depth + 1);
+        self.check_depth(Node { expr: Expr { span, kind: ExprKind::Paren(Box::new(inner.expr)) }, depth })
     }
 
     fn selector_node(&mut self) -> Result<Node, Stop> {
@@ -386,13 +415,17 @@ impl<'a> Parser<'a> {
 
     fn call(&mut self) -> Result<Node, Stop> {
         let name_span = self.advance().span;
+        let (args, depth) = self.arguments()?;
+        self.call_of(name_span, args, depth)
+    }
+
+    fn call_of(&mut self, name_span: Span, args: Vec<Expr>, depth: usize) -> Result<Node, Stop> {
         let name = self.text(name_span);
         // Words that are also keywords are read in any case.
         let found = function_table::find(name).or_else(|| match word_function(name) {
             Some(lower) => function_table::find(lower),
             None => None,
         });
-        let (args, depth) = self.arguments()?;
         let span = Span::new(name_span.start, self.last_end());
         let Some(function) = found else {
             return self.fail(name_span, format!("unknown function with name {}", quote(name)));
@@ -439,10 +472,20 @@ impl<'a> Parser<'a> {
         if self.kind() != TokenKind::LeftParen {
             return self.unexpected("aggregation", "");
         }
-        let (mut args, depth) = self.arguments()?;
+        let (args, depth) = self.arguments()?;
         if modifier.is_none() {
             modifier = self.grouping_modifier()?;
         }
+        self.aggregate_of((op, op_span), modifier, args, depth)
+    }
+
+    fn aggregate_of(
+        &mut self,
+        (op, op_span): (AggregateOp, Span),
+        modifier: Option<(bool, Vec<String>)>,
+        mut args: Vec<Expr>,
+        depth: usize,
+    ) -> Result<Node, Stop> {
         let (without, grouping) = modifier.unwrap_or_default();
         let span = Span::new(op_span.start, self.last_end());
         if args.is_empty() {
