@@ -1,9 +1,7 @@
 //! The printer of PromQL for people: what is too long for a line is broken and indented, as `/api/v1/format_query` does.
 
 use crate::promql::ast::{Expr, ExprKind};
-use crate::promql::format::{
-    format, sign, write_aggregate_head, write_expr, write_operator, write_subquery_suffix,
-};
+use crate::promql::format::{format, sign, write_aggregate_head, write_expr, write_operator, write_subquery_suffix};
 
 /// An expression longer than this is broken into lines; the width that Prometheus uses.
 const LINE_WIDTH: usize = 100;
@@ -79,11 +77,7 @@ fn write_pretty(out: &mut String, expr: &Expr, level: usize) {
             write_pretty(out, &s.expr, level);
             write_subquery_suffix(out, s);
         }
-        ExprKind::Number(_)
-        | ExprKind::String(_)
-        | ExprKind::Vector(_)
-        | ExprKind::Matrix(_)
-        | ExprKind::Unary(..) => {
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) | ExprKind::Unary(..) => {
             indent(out, level);
             write_expr(out, expr);
         }

@@ -153,6 +153,8 @@ const PRINTED: &[(&str, &str)] = &[
     ("by offset 5m", "="),
     ("start{a=\"b\"} + end + step + range", "="),
     ("start() + end() - range() / STEP()", "start() + end() - range() / step()"),
+    ("min_of(1, MAX_OF(2, time()))", "min_of(1, max_of(2, time()))"),
+    ("start_timestamp(foo)", "="),
     ("offset", "="),
     ("and + or", "="),
     ("anchored + smoothed", "="),
@@ -202,17 +204,29 @@ const REFUSED: &[(&str, &str)] = &[
     ("1 and 1", "1:1: parse error: set operator \"and\" not allowed in binary scalar expression"),
     ("1 == 1", "1:3: parse error: comparisons between scalars must use BOOL modifier"),
     ("1 + bool 1", "1:3: parse error: bool modifier can only be used on comparison operators"),
-    ("-\"x\"", "1:1: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"string\""),
+    (
+        "-\"x\"",
+        "1:1: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"string\"",
+    ),
     ("*test", "1:1: parse error: unexpected <op:*>"),
-    ("1 offset 1d", "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"),
+    (
+        "1 offset 1d",
+        "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+    ),
     ("foo offset 1s offset 2s", "1:1: parse error: offset may not be set multiple times"),
     ("a - on(b) ignoring(c) d", "1:11: parse error: unexpected <ignoring>"),
-    ("foo offset", "1:11: parse error: unexpected end of input in offset, expected number, duration, step(), or range()"),
+    (
+        "foo offset",
+        "1:11: parse error: unexpected end of input in offset, expected number, duration, step(), or range()",
+    ),
     ("foo @ ", "1:7: parse error: unexpected end of input in @, expected timestamp"),
     ("foo @ 5 @ 6", "1:1: parse error: @ <timestamp> may not be set multiple times"),
     ("foo @ Inf", "1:1: parse error: timestamp out of bounds for @ modifier: inf"),
     ("foo or on(bar) group_left(baz) bar", "1:1: parse error: no grouping allowed for \"or\" operation"),
-    ("foo == on(bar) group_right(bar) baz", "1:5: parse error: label \"bar\" must not occur in ON and GROUP clause at once"),
+    (
+        "foo == on(bar) group_right(bar) baz",
+        "1:5: parse error: label \"bar\" must not occur in ON and GROUP clause at once",
+    ),
     ("foo + on(bar) 10", "1:1: parse error: vector matching only allowed between instant vectors"),
     ("foo + fill(0) 10", "1:1: parse error: filling in missing series only allowed between instant vectors"),
     ("foo or fill(0) bar", "1:1: parse error: filling in missing series not allowed for set operators"),
@@ -221,14 +235,20 @@ const REFUSED: &[(&str, &str)] = &[
     ("foo{a=b}", "1:7: parse error: unexpected identifier \"b\" in label matching, expected string"),
     ("foo{a}", "1:6: parse error: unexpected \"}\" in label matching, expected label matching operator"),
     ("foo{,}", "1:5: parse error: unexpected \",\" in label matching, expected identifier or \"}\""),
-    ("foo{a=\"b\" c=\"d\"}", "1:11: parse error: unexpected identifier \"c\" in label matching, expected \",\" or \"}\""),
+    (
+        "foo{a=\"b\" c=\"d\"}",
+        "1:11: parse error: unexpected identifier \"c\" in label matching, expected \",\" or \"}\"",
+    ),
     ("{}", "1:1: parse error: vector selector must contain at least one non-empty matcher"),
     ("{x=\"\"}", "1:1: parse error: vector selector must contain at least one non-empty matcher"),
     ("{x=~\".*\"}[5m]", "1:1: parse error: vector selector must contain at least one non-empty matcher"),
     ("foo{__name__=\"bar\"}", "1:1: parse error: metric name must not be set twice: \"foo\" or \"bar\""),
     ("foo{\"bar\"}", "1:1: parse error: metric name must not be set twice: \"foo\" or \"bar\""),
     ("foo[5m", "1:7: parse error: unexpected end of input in duration expression"),
-    ("foo[]", "1:5: parse error: unexpected \"]\" in subquery or range selector, expected number, duration, step(), or range()"),
+    (
+        "foo[]",
+        "1:5: parse error: unexpected \"]\" in subquery or range selector, expected number, duration, step(), or range()",
+    ),
     ("foo[0]", "1:5: parse error: duration must be greater than 0"),
     ("foo[-5m]", "1:5: parse error: duration must be greater than 0"),
     ("foo[5mm]", "1:5: parse error: bad number or duration syntax: \"5mm\""),
@@ -241,7 +261,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("foo[5m][5m:]", "1:1: parse error: subquery is only allowed on instant vector, got matrix instead"),
     ("sum some_metric by (test)", "1:5: parse error: unexpected identifier \"some_metric\""),
     ("sum()", "1:1: parse error: no arguments for aggregate expression provided"),
-    ("sum(foo, bar)", "1:1: parse error: wrong number of arguments for aggregate expression provided, expected 1, got 2"),
+    (
+        "sum(foo, bar)",
+        "1:1: parse error: wrong number of arguments for aggregate expression provided, expected 1, got 2",
+    ),
     ("topk(foo)", "1:1: parse error: wrong number of arguments for aggregate expression provided, expected 2, got 1"),
     ("topk(foo, bar)", "1:6: parse error: expected type scalar in aggregation parameter, got instant vector"),
     ("count_values(5, bar)", "1:14: parse error: expected type string in aggregation parameter, got scalar"),
@@ -349,13 +372,13 @@ fn types_and_spans() {
     }
     let input = " sum by (a) ( rate(foo{x=\"y\"}[5m] offset 1m) ) ";
     let expr = parse(input).unwrap();
-    assert_eq!(&input[expr.span.start..expr.span.end], input.trim());
+    assert_eq!(input.get(expr.span.start..expr.span.end).unwrap(), input.trim());
     let ExprKind::Aggregate(a) = &expr.kind else { panic!() };
     let ExprKind::Call(c) = &a.expr.kind else { panic!() };
     let arg = c.args.first().unwrap();
-    assert_eq!(&input[arg.span.start..arg.span.end], "foo{x=\"y\"}[5m] offset 1m");
+    assert_eq!(input.get(arg.span.start..arg.span.end).unwrap(), "foo{x=\"y\"}[5m] offset 1m");
     let ExprKind::Matrix(m) = &arg.kind else { panic!() };
-    assert_eq!(&input[m.selector_span.start..m.selector_span.end], "foo{x=\"y\"}");
+    assert_eq!(input.get(m.selector_span.start..m.selector_span.end).unwrap(), "foo{x=\"y\"}");
     let ExprKind::Binary(b) = parse("a  >= bool b").unwrap().kind else { panic!() };
     assert_eq!((b.op_span.start, b.op_span.end), (3, 5));
 }
@@ -431,11 +454,78 @@ fn depth_is_bounded() {
 /// Words, signs and literals of the language.
 fn soup() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
-        "foo", "bar:baz", "sum", "by", "without", "on", "ignoring", "group_left", "group_right", "bool", "offset",
-        "start", "end", "step", "range", "min_of", "max_of", "fill", "fill_left", "anchored", "smoothed", "and", "or",
-        "unless", "atan2", "rate", "topk", "label_join", "info", "time", "(", ")", "{", "}", "[", "]", ",", ":", "=",
-        "==", "!=", "=~", "!~", "<", "<=", "</", ">", ">=", ">/", "+", "-", "*", "/", "%", "^", "@", "1", "0x1f",
-        "1.5e3", "5m", "1h30m", "inf", "nan", "\"a\"", "'b'", "`c`", "\"\\", "# x\n", "é", "a=\"b\"", "()", "[5m]",
+        "foo",
+        "bar:baz",
+        "sum",
+        "by",
+        "without",
+        "on",
+        "ignoring",
+        "group_left",
+        "group_right",
+        "bool",
+        "offset",
+        "start",
+        "end",
+        "step",
+        "range",
+        "min_of",
+        "max_of",
+        "fill",
+        "fill_left",
+        "anchored",
+        "smoothed",
+        "and",
+        "or",
+        "unless",
+        "atan2",
+        "rate",
+        "topk",
+        "label_join",
+        "info",
+        "time",
+        "(",
+        ")",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "=",
+        "==",
+        "!=",
+        "=~",
+        "!~",
+        "<",
+        "<=",
+        "</",
+        ">",
+        ">=",
+        ">/",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "^",
+        "@",
+        "1",
+        "0x1f",
+        "1.5e3",
+        "5m",
+        "1h30m",
+        "inf",
+        "nan",
+        "\"a\"",
+        "'b'",
+        "`c`",
+        "\"\\",
+        "# x\n",
+        "é",
+        "a=\"b\"",
+        "()",
+        "[5m]",
     ]);
     prop::collection::vec((token, prop::bool::ANY), 0..24).prop_map(|parts| {
         parts.into_iter().map(|(t, space)| if space { format!("{t} ") } else { t.to_owned() }).collect()
@@ -445,13 +535,35 @@ fn soup() -> impl Strategy<Value = String> {
 /// Well-formed instant vectors.
 fn vector() -> impl Strategy<Value = String> {
     let selector = prop::sample::select(vec![
-        "foo", "foo{a=\"b\"}", "{\"x.y\"}", "foo offset 5m", "foo @ 5 offset -1h", "rate(foo[5m])",
-        "rate(foo[step() * 2 + 1m] anchored)", "sum", "(time() * bar)",
+        "foo",
+        "foo{a=\"b\"}",
+        "{\"x.y\"}",
+        "foo offset 5m",
+        "foo @ 5 offset -1h",
+        "rate(foo[5m])",
+        "rate(foo[step() * 2 + 1m] anchored)",
+        "sum",
+        "(time() * bar)",
     ]);
     selector.prop_map(str::to_owned).prop_recursive(5, 40, 3, |inner| {
         let op = prop::sample::select(vec![
-            "+", "-", "*", "/", "%", "^", "atan2", "== bool", ">", "</", "and", "or", "unless", "+ on (a)",
-            "* ignoring (a) group_left (b)", "- fill (0)", "/ on () group_right fill_left (1) fill_right (NaN)",
+            "+",
+            "-",
+            "*",
+            "/",
+            "%",
+            "^",
+            "atan2",
+            "== bool",
+            ">",
+            "</",
+            "and",
+            "or",
+            "unless",
+            "+ on (a)",
+            "* ignoring (a) group_left (b)",
+            "- fill (0)",
+            "/ on () group_right fill_left (1) fill_right (NaN)",
         ]);
         prop_oneof![
             (inner.clone(), op, inner.clone()).prop_map(|(a, o, b)| format!("{a} {o} {b}")),

@@ -11,8 +11,10 @@ pub mod lex;
 mod number;
 pub mod parse;
 pub mod parse_error;
+mod parse_expr;
 mod parse_selector;
 pub mod script;
+mod token;
 
 pub use ast_json::to_json;
 pub use format::format;
