@@ -189,7 +189,7 @@ fn prints_as_prometheus() {
 
 /// Expressions that are wrong, and how that is said.
 const REFUSED: &[(&str, &str)] = &[
-    ("", "1:1: parse error: no expression found in input"),
+    ("", "unknown position: parse error: no expression found in input"),
     ("# just a comment", "1:1: parse error: no expression found in input"),
     ("1+", "1:3: parse error: unexpected end of input"),
     (".", "1:1: parse error: unexpected character: '.'"),
@@ -244,7 +244,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("{x=~\".*\"}[5m]", "1:1: parse error: vector selector must contain at least one non-empty matcher"),
     ("foo{__name__=\"bar\"}", "1:1: parse error: metric name must not be set twice: \"foo\" or \"bar\""),
     ("foo{\"bar\"}", "1:1: parse error: metric name must not be set twice: \"foo\" or \"bar\""),
-    ("foo[5m", "1:7: parse error: unexpected end of input in duration expression"),
+    ("foo[5m", "1:7: parse error: unclosed left bracket"),
+    ("foo[", "1:5: parse error: unexpected end of input in duration expression"),
     (
         "foo[]",
         "1:5: parse error: unexpected \"]\" in subquery or range selector, expected number, duration, step(), or range()",
@@ -252,7 +253,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("foo[0]", "1:5: parse error: duration must be greater than 0"),
     ("foo[-5m]", "1:5: parse error: duration must be greater than 0"),
     ("foo[5mm]", "1:5: parse error: bad number or duration syntax: \"5mm\""),
-    ("foo[5m1]", "1:5: parse error: bad number or duration syntax: \"5m1]\""),
+    ("foo[5m1]", "1:5: parse error: bad number or duration syntax: \"5m1\""),
     ("foo[\"5m\"]", "1:5: parse error: unexpected character in duration expression: '\"'"),
     ("foo[5m] offset 1h30", "1:16: parse error: bad number or duration syntax: \"1h30\""),
     ("(foo + bar)[5m]", "1:12: parse error: ranges only allowed for vector selectors"),
@@ -295,7 +296,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("foo[5m:] smoothed", "1:1: parse error: smoothed modifier is not supported for subqueries"),
     ("a + fill(x) b", "1:10: parse error: unexpected identifier \"x\" in fill modifier, expected number"),
     ("a + group_left b", "1:5: parse error: unexpected <group_left>"),
-    ("foo{a=\"\\q\"}", "1:7: parse error: error unquoting string \"\\\"\\\\q\\\"\": unknown escape sequence"),
+    ("foo{a=\"\\q\"}", "1:7: parse error: unknown escape sequence U+0071 'q'"),
+    ("'\\xg'", "1:1: parse error: illegal character U+0067 'g' in escape sequence"),
+    ("'\\777'", "1:1: parse error: escape sequence is an invalid Unicode code point"),
+    ("'\\ud800'", "1:1: parse error: escape sequence is an invalid Unicode code point"),
+    ("'\\", "1:1: parse error: escape sequence not terminated"),
+    ("foo[1x]", "1:5: parse error: bad number or duration syntax: \"1\""),
+    ("sum by (a) y", "1:12: parse error: unexpected identifier \"y\" in aggregation"),
+    ("bool", "1:1: parse error: unexpected <bool>"),
 ];
 
 #[test]

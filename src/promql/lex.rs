@@ -130,10 +130,12 @@ impl<'a> Lexer<'a> {
     fn finish(&mut self, start: usize) -> Result<(), LexError> {
         let message = if self.in_braces {
             "unexpected end of input inside braces"
-        } else if self.in_brackets {
+        } else if self.in_brackets && self.tokens.last().is_some_and(|t| t.kind == TokenKind::LeftBracket) {
             "unexpected end of input in duration expression"
         } else if self.paren_depth > 0 {
             "unclosed left parenthesis"
+        } else if self.in_brackets {
+            "unclosed left bracket"
         } else {
             self.emit(TokenKind::Eof, start);
             return Ok(());
@@ -297,7 +299,6 @@ impl<'a> Lexer<'a> {
         self.emit(kind, start);
     }
 
-    /// Reads a string; whether its escapes are right is seen when its value is asked for.
     fn string(&mut self, start: usize) -> Result<(), String> {
         let Some(q) = self.next() else { return Ok(()) };
         loop {
@@ -305,17 +306,37 @@ impl<'a> Lexer<'a> {
                 None if q == '`' => return Err("unterminated raw string".to_owned()),
                 None => return Err("unterminated quoted string".to_owned()),
                 Some('\n') if q != '`' => return Err("unterminated quoted string".to_owned()),
-                Some('\\') if q != '`' => {
-                    if self.next().is_none() {
-                        return Err("escape sequence not terminated".to_owned());
-                    }
-                }
+                Some('\\') if q != '`' => self.escape(q)?,
                 Some(c) if c == q => break,
                 Some(_) => {}
             }
         }
         self.emit(TokenKind::String, start);
         Ok(())
+    }
+
+    /// Checks what follows a backslash, so that the message is about it and not about the whole string.
+    fn escape(&mut self, q: char) -> Result<(), String> {
+        let unfinished = || "escape sequence not terminated".to_owned();
+        let shown = |c: char| format!("U+{:04X} {}", u32::from(c), quote_char(c));
+        let first = self.next().ok_or_else(unfinished)?;
+        let (digits, radix, mut value) = match first {
+            'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '\\' => return Ok(()),
+            c if c == q => return Ok(()),
+            '0'..='7' => (2, 8, first.to_digit(8).unwrap_or(0)),
+            'x' => (2, 16, 0),
+            'u' => (4, 16, 0),
+            'U' => (8, 16, 0),
+            c => return Err(format!("unknown escape sequence {}", shown(c))),
+        };
+        for _ in 0..digits {
+            let c = self.next().ok_or_else(unfinished)?;
+            let digit =
+                c.to_digit(radix).ok_or_else(|| format!("illegal character {} in escape sequence", shown(c)))?;
+            value = value.wrapping_mul(radix).wrapping_add(digit);
+        }
+        let fits = if matches!(first, 'u' | 'U') { char::from_u32(value).is_some() } else { value <= 255 };
+        if fits { Ok(()) } else { Err("escape sequence is an invalid Unicode code point".to_owned()) }
     }
 
     fn number_or_duration(&mut self, start: usize) -> Result<(), String> {
@@ -327,12 +348,11 @@ impl<'a> Lexer<'a> {
             self.emit(TokenKind::Duration, start);
             return Ok(());
         }
-        // The character that did not fit belongs to the message.
-        self.next();
         Err(format!("bad number or duration syntax: {}", quote(self.text_from(start))))
     }
 
-    /// Consumes a number (decimal, `0x`, with underscores, exponent). On `false`, digits of a duration may be consumed.
+    /// Consumes a number (decimal, `0x`, with underscores, exponent). On `false` it has consumed what looked like one: the
+    /// first digits of a duration, or the part that the message shows.
     fn scan_number(&mut self) -> bool {
         let begin = self.pos;
         let mut hex = false;
@@ -347,20 +367,17 @@ impl<'a> Lexer<'a> {
             match self.peek() {
                 Some(c) if is_digit(c) => self.skip(is_digit),
                 Some('.') => {
-                    if seen_dot || hex {
-                        return false;
-                    }
                     self.next();
-                    seen_dot = true;
-                    if matches!(self.peek(), Some('_' | '.')) {
+                    if seen_dot || hex || self.accept(|c| matches!(c, '_' | '.')) {
                         return false;
                     }
+                    seen_dot = true;
                 }
                 Some('e' | 'E') => {
+                    self.next();
                     if seen_exponent {
                         return false;
                     }
-                    self.next();
                     seen_exponent = true;
                     self.accept(|c| matches!(c, '+' | '-'));
                     if !self.peek().is_some_and(|c| c.is_ascii_digit()) {
@@ -369,7 +386,7 @@ impl<'a> Lexer<'a> {
                 }
                 Some('_') => {
                     self.next();
-                    if matches!(self.peek(), None | Some('.' | '_' | 'e' | 'E')) {
+                    if self.accept(|c| matches!(c, '.' | '_' | 'e' | 'E')) || self.peek().is_none() {
                         return false;
                     }
                 }
@@ -389,7 +406,8 @@ impl<'a> Lexer<'a> {
             // For `ms`; `hs` and its like are refused when the duration is read.
             self.accept(|c| c == 's');
             if !self.accept(|c| c.is_ascii_digit()) {
-                return !self.peek().is_some_and(is_alphanumeric);
+                // The character that does not fit belongs to the message.
+                return !self.accept(is_alphanumeric);
             }
             self.skip(|c| c.is_ascii_digit());
             // Years can only come first.

@@ -14,6 +14,7 @@ pub mod parse_error;
 mod parse_expr;
 mod parse_selector;
 pub mod script;
+pub mod string_literal;
 mod token;
 
 pub use ast_json::to_json;
