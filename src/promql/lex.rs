@@ -27,6 +27,7 @@ pub fn lex(input: &str) -> Tokens {
         paren_depth: 0,
         in_braces: false,
         in_brackets: false,
+        number_in_brackets: false,
     };
     let error = lexer.run().err();
     if let Some(e) = &error {
@@ -49,6 +50,8 @@ struct Lexer<'a> {
     paren_depth: usize,
     in_braces: bool,
     in_brackets: bool,
+    /// Whether a number or duration has been read since the bracket was opened; the messages differ.
+    number_in_brackets: bool,
 }
 
 fn is_alpha(c: char) -> bool {
@@ -130,7 +133,7 @@ impl<'a> Lexer<'a> {
     fn finish(&mut self, start: usize) -> Result<(), LexError> {
         let message = if self.in_braces {
             "unexpected end of input inside braces"
-        } else if self.in_brackets && self.tokens.last().is_some_and(|t| t.kind == TokenKind::LeftBracket) {
+        } else if self.in_brackets && !self.number_in_brackets {
             "unexpected end of input in duration expression"
         } else if self.paren_depth > 0 {
             "unclosed left parenthesis"
@@ -186,6 +189,7 @@ impl<'a> Lexer<'a> {
             }
             ('[', _) => {
                 self.in_brackets = true;
+                self.number_in_brackets = false;
                 TokenKind::LeftBracket
             }
             (']', _) => return Err("unexpected right bracket ']'".to_owned()),
@@ -249,9 +253,14 @@ impl<'a> Lexer<'a> {
     fn inside_brackets(&mut self, c: char, start: usize) -> Result<(), String> {
         use TokenKind::Operator;
         if c.is_ascii_digit() || self.starts_fraction(c) {
+            self.number_in_brackets = true;
             return self.number_or_duration(start);
         }
-        let refused = |c: char| format!("unexpected character in duration expression: {}", quote_char(c));
+        let had_number = self.number_in_brackets;
+        let refused = |c: char| match had_number {
+            true => format!("unexpected character: {}, expected ':'", quote_char(c)),
+            false => format!("unexpected character in duration expression: {}", quote_char(c)),
+        };
         if is_alpha(c) {
             self.skip(is_alphanumeric);
             return match word_kind(self.text_from(start)) {
