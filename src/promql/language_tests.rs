@@ -81,6 +81,7 @@ const PRINTED: &[(&str, &str)] = &[
     ("-1h30m", "="),
     ("Inf", "+Inf"),
     ("-inF", "-Inf"),
+    ("inf ^ 1 ^ inf", "Inf ^ 1 ^ +Inf"),
     ("NaN", "="),
     ("\"a\\\"b\\n\"", "="),
     ("'it\\'s'", "\"it's\""),
@@ -405,6 +406,8 @@ fn long_expressions_are_broken() {
     let want = "  sum by (job) (rate(http_requests_total{job=\"api-server\",status=~\"5..\"}[5m]))\n/\n  \
                 sum by (job) (rate(http_requests_total{job=\"api-server\"}[5m]))";
     assert_eq!(format_pretty(&parse(input).unwrap()), want);
+    let long = format!("inf ^ (foo{{a=\"{}\"}})", "x".repeat(120));
+    assert!(format_pretty(&parse(&long).unwrap()).starts_with("  Inf\n^\n  (\n    foo{"));
 }
 
 #[test]
