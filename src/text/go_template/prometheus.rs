@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::FuncMap;
+pub use super::funcs::escape_query as query_escape;
 use super::funcs::{escape_query, wrong_count, wrong_type};
 use super::printf::{format_float, format_value};
 use super::time::GoTime;
@@ -141,7 +142,9 @@ fn pure_functions() -> FuncMap {
     });
     fixed(m, "strvalue", 1, |args| Ok(sample_label(args.first(), "__value__")?.into()));
     fixed(m, "value", 1, |args| match args.first() {
-        Some(Value::Object(o)) => o.field("Value").ok_or_else(|| wrong_type("*template.sample", &args[0].clone())),
+        Some(Value::Object(o)) => {
+            o.field("Value").ok_or_else(|| wrong_type("*template.sample", &Value::Object(o.clone())))
+        }
         other => Err(wrong_type("*template.sample", other.unwrap_or(&Value::Nil))),
     });
     fixed(m, "sortByLabel", 2, |args| {
