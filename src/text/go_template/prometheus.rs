@@ -46,11 +46,14 @@ pub fn query_result(samples: impl IntoIterator<Item = Sample>) -> Value {
     Value::List(super::value::List { items: Arc::new(items), type_name: QUERY_RESULT })
 }
 
+/// Runs a query.
+pub type QueryFn = dyn Fn(&str) -> Result<Vec<Sample>, String> + Send + Sync;
+
 /// What the functions need to know of the server.
 #[derive(Clone)]
 pub struct Context {
     /// Runs a query at the time of the evaluation; blocking is allowed. Without it `query` fails.
-    pub query: Option<Arc<dyn Fn(&str) -> Result<Vec<Sample>, String> + Send + Sync>>,
+    pub query: Option<Arc<QueryFn>>,
     /// Where users reach this server.
     pub external_url: String,
     /// Seconds since the epoch.
@@ -93,7 +96,7 @@ fn url_path(url: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or("")
 }
 
-fn text_arg<'a>(args: &'a [Value], i: usize) -> Result<&'a str, String> {
+fn text_arg(args: &[Value], i: usize) -> Result<&str, String> {
     let v = args.get(i).unwrap_or(&Value::Nil);
     v.as_str().ok_or_else(|| wrong_type("string", v))
 }
