@@ -1,1 +1,37 @@
-//! (being built)
+//! Rules: expressions evaluated on a schedule, whose results become series and alerts.
+//!
+//! | file | job |
+//! |---|---|
+//! | `file` | rule files as Prometheus reads them |
+//! | `spec` | groups and rules compiled: templates parsed, labels merged |
+//! | `alerting`, `recording` | one evaluation of one rule |
+//! | `expand` | label and annotation templates of an alert |
+//! | `group` | one group: its rules in order, its series, its timer |
+//! | `manager` | all groups; reload as a diff; the view for the API |
+//! | `restore` | what survives a restart |
+//! | `interfaces` | what the rules need from the rest of the program |
+
+pub mod alerting;
+mod expand;
+pub mod file;
+pub mod group;
+pub mod interfaces;
+pub mod manager;
+mod metrics;
+pub mod recording;
+pub mod restore;
+pub mod spec;
+pub mod status;
+
+#[cfg(test)]
+mod tests;
+
+pub use alerting::{ActiveAlert, AlertState};
+pub use file::{GroupKind, Rule, RuleFile, RuleGroup};
+pub use interfaces::{
+    AlertSink, AppendReport, InstantSample, LastSample, RuleAppender, RuleQuerier, Transition, TransitionObserver,
+};
+pub use manager::{RuleManager, RuleServices, RuleSettings};
+pub use restore::Snapshot;
+pub use spec::GroupSpec;
+pub use status::{GroupStatus, Health, RuleDetail, RuleStatus};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::FuncMap;
+pub use super::funcs::escape_query as query_escape;
 use super::funcs::{escape_query, wrong_count, wrong_type};
 use super::printf::{format_float, format_value};
 use super::time::GoTime;
@@ -45,11 +46,14 @@ pub fn query_result(samples: impl IntoIterator<Item = Sample>) -> Value {
     Value::List(super::value::List { items: Arc::new(items), type_name: QUERY_RESULT })
 }
 
+/// Runs a query.
+pub type QueryFn = dyn Fn(&str) -> Result<Vec<Sample>, String> + Send + Sync;
+
 /// What the functions need to know of the server.
 #[derive(Clone)]
 pub struct Context {
     /// Runs a query at the time of the evaluation; blocking is allowed. Without it `query` fails.
-    pub query: Option<Arc<dyn Fn(&str) -> Result<Vec<Sample>, String> + Send + Sync>>,
+    pub query: Option<Arc<QueryFn>>,
     /// Where users reach this server.
     pub external_url: String,
     /// Seconds since the epoch.
@@ -92,7 +96,7 @@ fn url_path(url: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or("")
 }
 
-fn text_arg<'a>(args: &'a [Value], i: usize) -> Result<&'a str, String> {
+fn text_arg(args: &[Value], i: usize) -> Result<&str, String> {
     let v = args.get(i).unwrap_or(&Value::Nil);
     v.as_str().ok_or_else(|| wrong_type("string", v))
 }
@@ -141,7 +145,9 @@ fn pure_functions() -> FuncMap {
     });
     fixed(m, "strvalue", 1, |args| Ok(sample_label(args.first(), "__value__")?.into()));
     fixed(m, "value", 1, |args| match args.first() {
-        Some(Value::Object(o)) => o.field("Value").ok_or_else(|| wrong_type("*template.sample", &args[0].clone())),
+        Some(Value::Object(o)) => {
+            o.field("Value").ok_or_else(|| wrong_type("*template.sample", &Value::Object(o.clone())))
+        }
         other => Err(wrong_type("*template.sample", other.unwrap_or(&Value::Nil))),
     });
     fixed(m, "sortByLabel", 2, |args| {
