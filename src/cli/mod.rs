@@ -1,5 +1,60 @@
-//! The command line.
-/// Runs the program with the process' arguments.
-pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The command line: one file for each subcommand.
+
+mod check;
+mod query;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Metrics, logs, probes and alerting in one process.
+#[derive(Parser)]
+#[command(name = "campanile", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(serve::ServeArgs),
+    /// Check configuration and rule files; every problem with file:line:column, exit 1.
+    #[command(subcommand)]
+    Check(check::CheckCommand),
+    /// Ask a running server.
+    #[command(subcommand)]
+    Query(query::QueryCommand),
+}
+
+/// Runs the program with the process' arguments and gives its exit code: 0 done, 1 failed, 2 wrong arguments.
+pub fn run() -> ExitCode {
+    // One TLS provider for the whole process; a second call (in tests) finds it installed, which is fine.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let code = if e.use_stderr() { 2 } else { 0 };
+            // Nothing is left to do if even the help cannot be printed.
+            let _closed = e.print();
+            return ExitCode::from(code);
+        }
+    };
+    match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(command) => check::run(&command),
+        Command::Query(command) => query::run(&command),
+    }
+}
+
+/// A runtime for commands that talk over the network, with as many workers as there are cores.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("runtime").build()
+}
+
+/// Prints an error with its causes and gives exit code 1.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("campanile: {error:#}");
+    ExitCode::FAILURE
 }

@@ -9,6 +9,7 @@
 //! | `group` | one group: its rules in order, its series, its timer |
 //! | `manager` | all groups; reload as a diff; the view for the API |
 //! | `restore` | what survives a restart |
+//! | `load` | from paths to compiled groups |
 //! | `interfaces` | what the rules need from the rest of the program |
 
 pub mod alerting;
@@ -16,6 +17,7 @@ mod expand;
 pub mod file;
 pub mod group;
 pub mod interfaces;
+pub mod load;
 pub mod manager;
 mod metrics;
 pub mod recording;

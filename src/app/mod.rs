@@ -1,0 +1,403 @@
+//! The only place that knows every service: builds them, starts them, reloads them, stops them in order.
+
+mod bridges;
+mod history;
+mod reload;
+mod signals;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::alerting::{AlertingHandle, AlertingOptions};
+use crate::api::{self, ApiState, Readiness, Reload};
+use crate::config::storage::WalSync;
+use crate::config::{Loaded, Problem};
+use crate::disk::dir_lock::DirLock;
+use crate::exec::{CancellationToken, Clock, SystemClock};
+use crate::logs;
+use crate::promql::engine::{Engine, EngineOptions};
+use crate::query::{LogQueries, MetricQueries};
+use crate::rules::{RuleManager, RuleServices, Snapshot};
+use crate::scrape::{InProcessTarget, ScrapeHandle};
+use crate::state::{Op, StateDb, Table};
+use crate::telemetry::{metrics, process};
+use crate::tsdb;
+use history::History;
+use reload::Services;
+
+/// Settings of the command line: what needs a restart.
+#[derive(Clone, Debug)]
+pub struct AppOptions {
+    /// The configuration file; it may be missing.
+    pub config_file: PathBuf,
+    /// The folder of all data.
+    pub storage_path: PathBuf,
+    /// Host and port.
+    pub listen_address: String,
+    /// Where people reach this server; the configuration and the listen address are the fallbacks.
+    pub external_url: Option<String>,
+    /// The longest a query may run.
+    pub query_timeout_ms: i64,
+    /// Samples a query may hold.
+    pub query_max_samples: usize,
+    /// Queries at once.
+    pub query_max_concurrency: usize,
+    /// How far back instant selectors look.
+    pub query_lookback_ms: i64,
+}
+
+/// The longest a stop may take before what is left is given up.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How often the state of alerts is written down; a killed process finds it at most this old.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
+/// The one row of the table of rule state.
+const RULE_STATE_KEY: &[u8] = b"snapshot";
+
+/// The running server.
+pub struct App {
+    services: Arc<Services>,
+    state: Arc<StateDb>,
+    history: History,
+    ready: Arc<Readiness>,
+    shutdown: CancellationToken,
+    server: JoinHandle<()>,
+    background: Vec<JoinHandle<()>>,
+    _lock: DirLock,
+}
+
+/// All problems as lines, under a heading.
+pub fn list_problems(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl App {
+    /// Starts everything. When it returns, queries are answered.
+    pub async fn start(options: AppOptions) -> anyhow::Result<App> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let started_ms = clock.now_ms();
+        own_metrics();
+        let lock = DirLock::acquire(&options.storage_path, &format!("listening on {}", options.listen_address))?;
+        let path = options.config_file.clone();
+        let loaded = tokio::task::spawn_blocking(move || crate::config::load(Some(&path)))
+            .await?
+            .map_err(|p| anyhow!("the configuration has problems:\n{}", list_problems(&p)))?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let listener = TcpListener::bind(&options.listen_address)
+            .await
+            .with_context(|| format!("cannot listen on {}", options.listen_address))?;
+        let address = listener.local_addr()?;
+        let external_url = options
+            .external_url
+            .clone()
+            .or_else(|| Some(loaded.config.web.external_url.clone()).filter(|u| !u.is_empty()))
+            .unwrap_or_else(|| format!("http://{address}"))
+            .trim_end_matches('/')
+            .to_owned();
+
+        let shutdown = CancellationToken::new();
+        let stores = open_stores(&options, &loaded, clock.clone()).await?;
+        let state = stores.state.clone();
+        let history = History::start(stores.logs.clone(), clock.clone(), shutdown.clone());
+
+        let engine = Engine::new(EngineOptions {
+            max_samples: options.query_max_samples as u64,
+            timeout: Duration::from_millis(options.query_timeout_ms.unsigned_abs()),
+            lookback_delta_ms: options.query_lookback_ms,
+            subquery_step_ms: loaded.config.global.evaluation_interval().as_ms(),
+            ..EngineOptions::default()
+        });
+        let metric_queries = MetricQueries::new(stores.db.clone(), engine, options.query_max_concurrency);
+        let log_options = crate::logql::engine::EngineOptions {
+            timeout: Duration::from_millis(options.query_timeout_ms.unsigned_abs()),
+            ..Default::default()
+        };
+        let log_queries = LogQueries::new(stores.logs.clone(), log_options, options.query_max_concurrency);
+
+        let alerting = AlertingHandle::start(
+            AlertingOptions {
+                clock: clock.clone(),
+                state: state.clone(),
+                external_url: external_url.clone(),
+                config_dir: reload::config_dir(&options.config_file),
+                observer: history.alerting_observer(),
+            },
+            loaded.config.alertmanager.clone().unwrap_or_default(),
+        )
+        .await
+        .context("cannot start the alertmanager")?;
+        let rules = Arc::new(RuleManager::new(
+            RuleServices {
+                querier: Arc::new(bridges::RuleQueries { metrics: metric_queries.clone(), logs: log_queries.clone() }),
+                appender: Arc::new(bridges::RuleResults { db: stores.db.clone() }),
+                sink: Arc::new(bridges::Bell(alerting.clone())),
+                observer: Arc::new(history.clone()),
+                clock: clock.clone(),
+            },
+            saved_rule_state(&state).await,
+        ));
+        let scrape = ScrapeHandle::start(stores.db.clone(), clock.clone(), shutdown.clone());
+        let probe_stores =
+            crate::probe::manager::Stores { db: stores.db.clone(), logs: stores.logs.clone(), clock: clock.clone() };
+        let probes = crate::probe::manager::Manager::new(probe_stores, shutdown.clone());
+
+        let services = Arc::new(Services {
+            config_file: options.config_file.clone(),
+            config: Arc::new(ArcSwap::from_pointee(loaded)),
+            reload_error: Arc::default(),
+            external_url,
+            address: address.to_string(),
+            scrape: scrape.clone(),
+            probes,
+            rules: rules.clone(),
+            alerting: alerting.clone(),
+            history: history.clone(),
+            db: stores.db.clone(),
+            logs: stores.logs.clone(),
+            changing: tokio::sync::Mutex::default(),
+        });
+        services.apply_first().await.map_err(|e| anyhow!(e))?;
+
+        let ready: Arc<Readiness> = Arc::default();
+        let reload: Reload = {
+            let services = services.clone();
+            Arc::new(move || {
+                let services = services.clone();
+                Box::pin(async move { services.reload("request").await })
+            })
+        };
+        let api_state = ApiState {
+            clock,
+            db: stores.db.clone(),
+            metrics: metric_queries,
+            logs: log_queries,
+            scrape,
+            rules,
+            alerting,
+            config: services.config.clone(),
+            reload_error: services.reload_error.clone(),
+            reload,
+            flags: Arc::new(flags(&options)),
+            started_ms,
+            ready: ready.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let app = api::router(api_state);
+        let http_stop = shutdown.child_token();
+        let server = tokio::spawn(api::serve::serve(listener, app, http_stop, api::DRAIN));
+        let background = vec![
+            tokio::spawn(sync_stores(services.clone(), shutdown.clone())),
+            tokio::spawn(keep_rule_state(services.clone(), state.clone(), shutdown.clone())),
+            tokio::spawn(watch::watch(services.clone(), shutdown.clone())),
+        ];
+        ready.set(true);
+        signals::notify(&[sd_notify::NotifyState::Ready]);
+        tracing::info!(%address, data = %options.storage_path.display(), "campanile is ready");
+        Ok(App { services, state, history, ready, shutdown, server, background, _lock: lock })
+    }
+
+    /// Serves until SIGTERM or SIGINT, then stops everything in order: first what brings data in, then what tells of it, then
+    /// the stores. What is not done within ten seconds is given up, which loses nothing that was acknowledged.
+    pub async fn run_until_stopped(self) -> anyhow::Result<()> {
+        signals::until_stop(&self.services).await?;
+        tracing::info!("stopping");
+        signals::notify(&[sd_notify::NotifyState::Stopping]);
+        self.ready.set(false);
+        self.shutdown.cancel();
+        if tokio::time::timeout(STOP_WITHIN, self.stop()).await.is_err() {
+            tracing::warn!("not everything ended within 10 s; the write-ahead logs hold what was acknowledged");
+        }
+        Ok(())
+    }
+
+    async fn stop(self) {
+        let services = &self.services;
+        services.scrape.stop().await;
+        services.probes.stop().await;
+        services.rules.stop().await;
+        save_rule_state(services, &self.state).await;
+        services.alerting.shutdown().await;
+        if let Err(e) = self.server.await {
+            tracing::error!(error = %e, "the HTTP server ended badly");
+        }
+        for task in self.background {
+            if let Err(e) = task.await {
+                tracing::error!(error = %e, "a task ended badly");
+            }
+        }
+        self.history.finish().await;
+        let (db, logs) = (services.db.clone(), services.logs.clone());
+        let closed = tokio::task::spawn_blocking(move || {
+            if let Err(e) = logs.close() {
+                tracing::error!(error = %e, "the log store was not closed cleanly");
+            }
+            if let Err(e) = db.close() {
+                tracing::error!(error = %e, "the metrics store was not closed cleanly");
+            }
+        });
+        if let Err(e) = closed.await {
+            tracing::error!(error = %e, "closing the stores ended badly");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+struct StoreHandles {
+    state: Arc<StateDb>,
+    db: Arc<tsdb::Db>,
+    logs: Arc<logs::Store>,
+}
+
+async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<StoreHandles> {
+    let dir = options.storage_path.clone();
+    let storage = loaded.config.storage.clone();
+    let log_options = crate::ingest::log_store_options(&loaded.config.logs, clock.clone());
+    let defaults = tsdb::Options::default();
+    let db_options = tsdb::Options {
+        clock,
+        out_of_order_window_ms: storage.out_of_order_ms(),
+        retention_ms: storage.retention_ms().unwrap_or(i64::MAX),
+        retention_bytes: storage.retention_bytes().unwrap_or(0),
+        wal_sync_always: storage.wal_sync == WalSync::Always,
+        ..defaults
+    };
+    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<StoreHandles> {
+        let state = StateDb::open(&dir.join("state.redb")).context("cannot open the state file")?;
+        if let Some((path, why)) = &state.set_aside {
+            tracing::error!(path = %path.display(), why, "the state file is damaged and set aside; silences and alert state begin empty");
+        }
+        // Both logs are replayed at once; each store keeps to one core for most of it.
+        let (db, logs) = std::thread::scope(|s| {
+            let logs = s.spawn(|| logs::Store::open(&dir.join("logs"), log_options));
+            let db = tsdb::Db::open(&dir.join("metrics"), db_options);
+            (db, logs.join())
+        });
+        let logs = logs.map_err(|_| anyhow!("opening the log store panicked"))?.context("cannot open the log store")?;
+        let db = db.context("cannot open the metrics store")?;
+        Ok(StoreHandles { state: Arc::new(state.db), db: Arc::new(db), logs: Arc::new(logs) })
+    });
+    opened.await?
+}
+
+/// Metrics that belong to the program as a whole.
+fn own_metrics() {
+    process::register();
+    let build = metrics::gauge_vec("campanile_build_info", "The version that runs; always 1.", &["version"]);
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+}
+
+fn flags(options: &AppOptions) -> Vec<(String, String)> {
+    let duration = crate::text::duration::format_ms;
+    vec![
+        ("config.file".to_owned(), options.config_file.display().to_string()),
+        ("storage.path".to_owned(), options.storage_path.display().to_string()),
+        ("web.listen-address".to_owned(), options.listen_address.clone()),
+        ("web.external-url".to_owned(), options.external_url.clone().unwrap_or_default()),
+        ("query.timeout".to_owned(), duration(options.query_timeout_ms)),
+        ("query.max-samples".to_owned(), options.query_max_samples.to_string()),
+        ("query.max-concurrency".to_owned(), options.query_max_concurrency.to_string()),
+        ("query.lookback-delta".to_owned(), duration(options.query_lookback_ms)),
+    ]
+}
+
+/// Targets that are scraped without being named: campanile itself, and this host.
+pub(self) fn own_targets(loaded: &Loaded, address: &str) -> Vec<InProcessTarget> {
+    let mut targets = Vec::new();
+    if loaded.config.self_scrape {
+        let render = Arc::new(metrics::render);
+        targets.push(InProcessTarget { job: "campanile".to_owned(), instance: address.to_owned(), render });
+    }
+    if loaded.config.host.enabled {
+        let render = Arc::new(|| {
+            let mut out = String::with_capacity(64 << 10);
+            crate::host::render(&mut out);
+            out
+        });
+        let instance = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        targets.push(InProcessTarget { job: "node".to_owned(), instance, render });
+    }
+    targets
+}
+
+/// Syncs the write-ahead logs as often as the configuration says.
+async fn sync_stores(services: Arc<Services>, stop: CancellationToken) {
+    loop {
+        let every = match services.config.load().config.storage.wal_sync {
+            WalSync::Every(d) => d,
+            // Each batch is synced before it is acknowledged; logs have a setting of their own.
+            WalSync::Always => Duration::from_secs(1),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => return,
+        }
+        let (db, logs) = (services.db.clone(), services.logs.clone());
+        let synced = tokio::task::spawn_blocking(move || (db.sync(), logs.sync())).await;
+        match synced {
+            Ok((Ok(()), Ok(()))) => {}
+            Ok((metrics, logs)) => {
+                tracing::error!(?metrics, ?logs, "a write-ahead log cannot be synced: a power cut would lose what is not on disk");
+            }
+            Err(e) => tracing::error!(error = %e, "syncing the write-ahead logs ended badly"),
+        }
+    }
+}
+
+async fn saved_rule_state(state: &Arc<StateDb>) -> Option<Snapshot> {
+    let state = state.clone();
+    let row = tokio::task::spawn_blocking(move || state.get(Table::RuleState, RULE_STATE_KEY)).await;
+    match row {
+        Ok(Ok(Some(bytes))) => serde_json::from_slice(&bytes)
+            .inspect_err(|e| tracing::error!(error = %e, "the saved state of alerts cannot be read; it is restored from series"))
+            .ok(),
+        Ok(Ok(None)) => None,
+        Ok(Err(e)) => {
+            tracing::error!(error = %e, "the saved state of alerts cannot be read; it is restored from series");
+            None
+        }
+        Err(e) => {
+            tracing::error!(error = %e, "reading the saved state of alerts ended badly");
+            None
+        }
+    }
+}
+
+async fn save_rule_state(services: &Services, state: &Arc<StateDb>) {
+    let snapshot = services.rules.snapshot();
+    let state = state.clone();
+    let saved = tokio::task::spawn_blocking(move || {
+        let bytes = serde_json::to_vec(&snapshot).map_err(|e| e.to_string())?;
+        state.commit(vec![Op::Put(Table::RuleState, RULE_STATE_KEY.to_vec(), bytes)]).map_err(|e| e.to_string())
+    });
+    match saved.await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => tracing::error!(error = e, "the state of alerts cannot be saved"),
+        Err(e) => tracing::error!(error = %e, "saving the state of alerts ended badly"),
+    }
+}
+
+/// Saves the state of alerts again and again, when it has changed.
+async fn keep_rule_state(services: Arc<Services>, state: Arc<StateDb>, stop: CancellationToken) {
+    let mut last = Snapshot::default();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SNAPSHOT_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        let now = services.rules.snapshot();
+        // Without alerts only the times of evaluations change, which nobody misses.
+        if now.groups.iter().all(|g| g.rules.is_empty()) && last.groups.iter().all(|g| g.rules.is_empty()) {
+            continue;
+        }
+        save_rule_state(&services, &state).await;
+        last = now;
+    }
+}

@@ -1,0 +1,142 @@
+//! Applies a configuration: at the start, and again when it changes. A bad one changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use arc_swap::ArcSwap;
+use prometheus::IntGauge;
+use serde_json::json;
+
+use super::history::History;
+use super::{list_problems, own_targets, signals};
+use crate::alerting::AlertingHandle;
+use crate::config::{Loaded, load};
+use crate::exec::{Clock, SystemClock};
+use crate::logs;
+use crate::rules::load::{GroupDefaults, load_files};
+use crate::rules::{GroupSpec, RuleManager, RuleSettings};
+use crate::scrape::ScrapeHandle;
+use crate::telemetry::metrics;
+use crate::tsdb::Db;
+
+static SUCCESSFUL: LazyLock<IntGauge> = LazyLock::new(|| {
+    metrics::gauge("campanile_config_last_reload_successful", "Whether the last load of the configuration succeeded.")
+});
+static LAST_SUCCESS: LazyLock<IntGauge> = LazyLock::new(|| {
+    metrics::gauge(
+        "campanile_config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was loaded.",
+    )
+});
+
+/// Everything that a configuration changes.
+pub(super) struct Services {
+    pub(super) config_file: PathBuf,
+    pub(super) config: Arc<ArcSwap<Loaded>>,
+    pub(super) reload_error: Arc<ArcSwap<String>>,
+    pub(super) external_url: String,
+    pub(super) address: String,
+    pub(super) scrape: ScrapeHandle,
+    pub(super) probes: crate::probe::manager::Manager,
+    pub(super) rules: Arc<RuleManager>,
+    pub(super) alerting: AlertingHandle,
+    pub(super) history: History,
+    pub(super) db: Arc<Db>,
+    pub(super) logs: Arc<logs::Store>,
+    /// One change at a time.
+    pub(super) changing: tokio::sync::Mutex<()>,
+}
+
+/// The folder that relative names in the configuration are meant from.
+pub(super) fn config_dir(config_file: &Path) -> PathBuf {
+    config_file.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+fn groups(loaded: &Loaded) -> Result<Vec<GroupSpec>, String> {
+    let global = &loaded.config.global;
+    let defaults = GroupDefaults {
+        interval_ms: global.evaluation_interval().as_ms(),
+        query_offset_ms: global.rule_query_offset.as_ms(),
+    };
+    load_files(&loaded.rule_files, defaults).map_err(|p| list_problems(&p))
+}
+
+impl Services {
+    /// Rule files that the patterns in force name now.
+    pub(super) fn matching_rule_files(&self) -> Vec<PathBuf> {
+        let loaded = self.config.load();
+        let dir = config_dir(&self.config_file);
+        crate::config::load::rule_files_now(&loaded.config, &dir)
+    }
+
+    /// Brings the services in line with the configuration they were built for. Its rules must be good, too.
+    pub(super) async fn apply_first(&self) -> Result<(), String> {
+        let loaded = self.config.load_full();
+        let groups = groups(&loaded).map_err(|p| format!("the rules have problems:\n{p}"))?;
+        self.apply(&loaded, groups).await?;
+        SUCCESSFUL.set(1);
+        LAST_SUCCESS.set(SystemClock.now_ms() / 1000);
+        Ok(())
+    }
+
+    async fn apply(&self, loaded: &Loaded, groups: Vec<GroupSpec>) -> Result<(), String> {
+        let config = &loaded.config;
+        // The two that can refuse come first: nothing has changed then.
+        self.scrape.apply(&config.global, &config.scrape_configs).await.map_err(|e| e.to_string())?;
+        self.alerting.reload(config.alertmanager.clone().unwrap_or_default()).map_err(|e| e.to_string())?;
+        self.scrape.set_in_process(own_targets(loaded, &self.address));
+        self.probes.apply(&config.probes, &config.probe_modules);
+        let settings = RuleSettings {
+            external_url: self.external_url.clone(),
+            external_labels: config.global.external_labels.clone(),
+        };
+        self.rules.update(groups, settings).await;
+        Ok(())
+    }
+
+    /// Loads the configuration again. The outcome is in the log, the metrics, the history and the API; the error is all problems.
+    pub(super) async fn reload(&self, why: &str) -> Result<(), String> {
+        let _one_at_a_time = self.changing.lock().await;
+        signals::notify(&[sd_notify::NotifyState::Reloading]);
+        let outcome = self.try_reload().await;
+        signals::notify(&[sd_notify::NotifyState::Ready]);
+        match &outcome {
+            Ok(()) => {
+                SUCCESSFUL.set(1);
+                LAST_SUCCESS.set(SystemClock.now_ms() / 1000);
+                self.reload_error.store(Arc::default());
+                tracing::info!(why, "configuration reloaded");
+                self.history.event("reload", "info", json!({"why": why, "outcome": "ok"}), &[("outcome", "ok")]);
+            }
+            Err(text) => {
+                SUCCESSFUL.set(0);
+                self.reload_error.store(Arc::new(text.clone()));
+                tracing::error!(why, "the configuration was not reloaded, the old one is in force:\n{text}");
+                let fields = json!({"why": why, "outcome": "failed", "error": text});
+                self.history.event("reload", "error", fields, &[("outcome", "failed")]);
+            }
+        }
+        outcome
+    }
+
+    async fn try_reload(&self) -> Result<(), String> {
+        let path = self.config_file.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let loaded = load(Some(&path)).map_err(|p| list_problems(&p))?;
+            let groups = groups(&loaded)?;
+            Ok::<_, String>((loaded, groups))
+        });
+        let (loaded, groups) = read.await.map_err(|e| e.to_string())??;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let before = self.config.load_full();
+        if before.config.storage != loaded.config.storage || before.config.logs != loaded.config.logs {
+            tracing::warn!("changes under storage: and logs: take effect at the next start");
+        }
+        let loaded = Arc::new(loaded);
+        self.apply(&loaded, groups).await?;
+        self.config.store(loaded);
+        Ok(())
+    }
+}
