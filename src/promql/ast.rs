@@ -61,7 +61,8 @@ pub enum RangeExtension {
 /// A series selector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
-    /// The metric name written before or as a bare string inside the braces; also present among `matchers` as `__name__="..."`.
+    /// The metric name written before the braces; also the last of `matchers` as `__name__="..."`. A name written inside
+    /// the braces (`{"my.metric"}`) is only there.
     pub name: Option<String>,
     /// All matchers, that of the name included.
     pub matchers: Vec<Matcher>,

@@ -2,6 +2,7 @@
 
 mod evaluate;
 mod present;
+mod script_backend;
 mod time_scope;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::promql::storage::{Storage, StorageError};
 use crate::promql::value::{QueryResult, QueryStats, Value};
 
 pub(crate) use evaluate::{Context, Evaluated, map_floats};
+pub use script_backend::EngineBackend;
 pub(crate) use time_scope::{QueryTimes, TimeShift};
 
 /// Why a query has no result.

@@ -3,107 +3,11 @@
 //! What a character means depends on the brackets around it: inside braces words are label names, inside square
 //! brackets a colon separates range and step, elsewhere it belongs to a metric name.
 
-use crate::promql::ast::{AggregateOp, BinaryOp};
+use crate::promql::ast::BinaryOp;
+use crate::promql::token::word_kind;
+pub use crate::promql::token::{Keyword, Token, TokenKind, aggregate_text, operator_text};
 use crate::text::quote::quote;
 use crate::text::span::Span;
-
-/// The words that mean something besides aggregations and word operators. All are read in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are PromQL's own")]
-pub enum Keyword {
-    Offset,
-    Smoothed,
-    Anchored,
-    By,
-    Without,
-    On,
-    Ignoring,
-    GroupLeft,
-    GroupRight,
-    Fill,
-    FillLeft,
-    FillRight,
-    Bool,
-    Start,
-    End,
-    Step,
-    Range,
-    MinOf,
-    MaxOf,
-}
-
-impl Keyword {
-    /// Whether the word may stand as a metric name at the start of a selector.
-    fn is_metric_name(self) -> bool {
-        !matches!(self, Keyword::On | Keyword::Ignoring | Keyword::GroupLeft | Keyword::GroupRight | Keyword::Bool)
-    }
-
-    /// Whether the word is written like a function (`start()`), not like a modifier.
-    fn is_call_like(self) -> bool {
-        matches!(
-            self,
-            Keyword::Start | Keyword::End | Keyword::Step | Keyword::Range | Keyword::MinOf | Keyword::MaxOf
-        )
-    }
-}
-
-/// What a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenKind {
-    /// The end of the text.
-    Eof,
-    /// The lexer could not go on; the message is in [`Tokens::error`].
-    Error,
-    /// `,`
-    Comma,
-    /// `:` inside square brackets.
-    Colon,
-    /// `(`
-    LeftParen,
-    /// `)`
-    RightParen,
-    /// `{`
-    LeftBrace,
-    /// `}`
-    RightBrace,
-    /// `[`
-    LeftBracket,
-    /// `]`
-    RightBracket,
-    /// `=`
-    Assign,
-    /// `=~`
-    EqualRegex,
-    /// `!~`
-    NotEqualRegex,
-    /// `@`
-    At,
-    /// An operator; `!=` is also the matcher's.
-    Operator(BinaryOp),
-    /// An aggregation.
-    Aggregate(AggregateOp),
-    /// A keyword.
-    Keyword(Keyword),
-    /// A word without a colon.
-    Identifier,
-    /// A word with a colon.
-    MetricIdentifier,
-    /// A number, `Inf` and `NaN` included.
-    Number,
-    /// A duration such as `1h30m`.
-    Duration,
-    /// A string in any of the three quotings, quotes included.
-    String,
-}
-
-/// A token and where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// What it is.
-    pub kind: TokenKind,
-    /// Where it stands.
-    pub span: Span,
-}
 
 /// The tokens of a text; the last one is [`TokenKind::Eof`] or [`TokenKind::Error`].
 #[derive(Clone, Debug)]
@@ -112,160 +16,6 @@ pub struct Tokens {
     pub tokens: Vec<Token>,
     /// Why the lexer stopped, if the last token is [`TokenKind::Error`].
     pub error: Option<String>,
-}
-
-/// How an operator or aggregation is written, also in messages.
-pub fn operator_text(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::Mod => "%",
-        BinaryOp::Pow => "^",
-        BinaryOp::Atan2 => "atan2",
-        BinaryOp::Equal => "==",
-        BinaryOp::NotEqual => "!=",
-        BinaryOp::Greater => ">",
-        BinaryOp::Less => "<",
-        BinaryOp::GreaterEqual => ">=",
-        BinaryOp::LessEqual => "<=",
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Unless => "unless",
-        BinaryOp::TrimUpper => "</",
-        BinaryOp::TrimLower => ">/",
-    }
-}
-
-/// How an aggregation is written.
-pub fn aggregate_text(op: AggregateOp) -> &'static str {
-    match op {
-        AggregateOp::Sum => "sum",
-        AggregateOp::Avg => "avg",
-        AggregateOp::Count => "count",
-        AggregateOp::Min => "min",
-        AggregateOp::Max => "max",
-        AggregateOp::Group => "group",
-        AggregateOp::Stddev => "stddev",
-        AggregateOp::Stdvar => "stdvar",
-        AggregateOp::Topk => "topk",
-        AggregateOp::Bottomk => "bottomk",
-        AggregateOp::CountValues => "count_values",
-        AggregateOp::Quantile => "quantile",
-        AggregateOp::Limitk => "limitk",
-        AggregateOp::LimitRatio => "limit_ratio",
-    }
-}
-
-/// The meaning of a word, if it is not just a name.
-fn word_kind(word: &str) -> Option<TokenKind> {
-    use TokenKind::{Aggregate, Keyword as Kw, Operator};
-    // No keyword is longer; names mostly are, and skip the lowering.
-    if word.len() > 12 {
-        return None;
-    }
-    Some(match word.to_ascii_lowercase().as_str() {
-        "and" => Operator(BinaryOp::And),
-        "or" => Operator(BinaryOp::Or),
-        "unless" => Operator(BinaryOp::Unless),
-        "atan2" => Operator(BinaryOp::Atan2),
-        "sum" => Aggregate(AggregateOp::Sum),
-        "avg" => Aggregate(AggregateOp::Avg),
-        "count" => Aggregate(AggregateOp::Count),
-        "min" => Aggregate(AggregateOp::Min),
-        "max" => Aggregate(AggregateOp::Max),
-        "group" => Aggregate(AggregateOp::Group),
-        "stddev" => Aggregate(AggregateOp::Stddev),
-        "stdvar" => Aggregate(AggregateOp::Stdvar),
-        "topk" => Aggregate(AggregateOp::Topk),
-        "bottomk" => Aggregate(AggregateOp::Bottomk),
-        "count_values" => Aggregate(AggregateOp::CountValues),
-        "quantile" => Aggregate(AggregateOp::Quantile),
-        "limitk" => Aggregate(AggregateOp::Limitk),
-        "limit_ratio" => Aggregate(AggregateOp::LimitRatio),
-        "offset" => Kw(Keyword::Offset),
-        "smoothed" => Kw(Keyword::Smoothed),
-        "anchored" => Kw(Keyword::Anchored),
-        "by" => Kw(Keyword::By),
-        "without" => Kw(Keyword::Without),
-        "on" => Kw(Keyword::On),
-        "ignoring" => Kw(Keyword::Ignoring),
-        "group_left" => Kw(Keyword::GroupLeft),
-        "group_right" => Kw(Keyword::GroupRight),
-        "fill" => Kw(Keyword::Fill),
-        "fill_left" => Kw(Keyword::FillLeft),
-        "fill_right" => Kw(Keyword::FillRight),
-        "bool" => Kw(Keyword::Bool),
-        "start" => Kw(Keyword::Start),
-        "end" => Kw(Keyword::End),
-        "step" => Kw(Keyword::Step),
-        "range" => Kw(Keyword::Range),
-        "min_of" => Kw(Keyword::MinOf),
-        "max_of" => Kw(Keyword::MaxOf),
-        "inf" | "nan" => TokenKind::Number,
-        _ => return None,
-    })
-}
-
-impl TokenKind {
-    /// Whether a selector may begin with this token as the metric's name.
-    pub fn is_metric_name(self) -> bool {
-        match self {
-            TokenKind::Identifier | TokenKind::MetricIdentifier | TokenKind::Aggregate(_) => true,
-            TokenKind::Operator(op) => matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless),
-            TokenKind::Keyword(k) => k.is_metric_name(),
-            _ => false,
-        }
-    }
-
-    /// Whether the token can name a label in `by (...)` and its like.
-    pub fn is_label_name(self) -> bool {
-        match self {
-            TokenKind::Identifier
-            | TokenKind::MetricIdentifier
-            | TokenKind::Aggregate(_)
-            | TokenKind::Keyword(_)
-            | TokenKind::Operator(BinaryOp::And | BinaryOp::Or | BinaryOp::Unless | BinaryOp::Atan2) => true,
-            _ => false,
-        }
-    }
-
-    /// How messages call the token, whose text is given.
-    pub fn describe(self, text: &str) -> String {
-        match self {
-            TokenKind::Eof => "end of input".to_owned(),
-            TokenKind::Error => "error".to_owned(),
-            TokenKind::Identifier => format!("identifier {}", quote(text)),
-            TokenKind::MetricIdentifier => format!("metric identifier {}", quote(text)),
-            TokenKind::Number => format!("number {}", shortened(text)),
-            TokenKind::Duration => format!("duration {}", shortened(text)),
-            TokenKind::String => format!("string {}", shortened(text)),
-            TokenKind::Keyword(k) if k.is_call_like() => quote(text),
-            TokenKind::Keyword(_) => format!("<{text}>"),
-            TokenKind::Operator(_) | TokenKind::At | TokenKind::EqualRegex | TokenKind::NotEqualRegex => {
-                format!("<op:{text}>")
-            }
-            TokenKind::Aggregate(_) => format!("<aggr:{text}>"),
-            TokenKind::Comma
-            | TokenKind::Colon
-            | TokenKind::LeftParen
-            | TokenKind::RightParen
-            | TokenKind::LeftBrace
-            | TokenKind::RightBrace
-            | TokenKind::LeftBracket
-            | TokenKind::RightBracket
-            | TokenKind::Assign => quote(text),
-        }
-    }
-}
-
-/// Quotes a text, of which only the first ten characters are shown.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(10) {
-        Some((end, _)) => format!("{}...", quote(text.get(..end).unwrap_or(text))),
-        None => quote(text),
-    }
 }
 
 /// Splits a text into tokens. Stops at the first error.
@@ -277,6 +27,7 @@ pub fn lex(input: &str) -> Tokens {
         paren_depth: 0,
         in_braces: false,
         in_brackets: false,
+        number_in_brackets: false,
     };
     let error = lexer.run().err();
     if let Some(e) = &error {
@@ -299,6 +50,8 @@ struct Lexer<'a> {
     paren_depth: usize,
     in_braces: bool,
     in_brackets: bool,
+    /// Whether a number or duration has been read since the bracket was opened; the messages differ.
+    number_in_brackets: bool,
 }
 
 fn is_alpha(c: char) -> bool {
@@ -312,6 +65,7 @@ fn is_alphanumeric(c: char) -> bool {
 fn quote_char(c: char) -> String {
     match c {
         '\'' => "'\\''".to_owned(),
+        '"' => "'\"'".to_owned(),
         c => {
             let q = quote(c.encode_utf8(&mut [0; 4]));
             format!("'{}'", q.trim_start_matches('"').strip_suffix('"').unwrap_or(""))
@@ -379,10 +133,12 @@ impl<'a> Lexer<'a> {
     fn finish(&mut self, start: usize) -> Result<(), LexError> {
         let message = if self.in_braces {
             "unexpected end of input inside braces"
-        } else if self.in_brackets {
+        } else if self.in_brackets && !self.number_in_brackets {
             "unexpected end of input in duration expression"
         } else if self.paren_depth > 0 {
             "unclosed left parenthesis"
+        } else if self.in_brackets {
+            "unclosed left bracket"
         } else {
             self.emit(TokenKind::Eof, start);
             return Ok(());
@@ -433,6 +189,7 @@ impl<'a> Lexer<'a> {
             }
             ('[', _) => {
                 self.in_brackets = true;
+                self.number_in_brackets = false;
                 TokenKind::LeftBracket
             }
             (']', _) => return Err("unexpected right bracket ']'".to_owned()),
@@ -496,15 +253,18 @@ impl<'a> Lexer<'a> {
     fn inside_brackets(&mut self, c: char, start: usize) -> Result<(), String> {
         use TokenKind::Operator;
         if c.is_ascii_digit() || self.starts_fraction(c) {
+            self.number_in_brackets = true;
             return self.number_or_duration(start);
         }
-        let refused = |c: char| format!("unexpected character in duration expression: {}", quote_char(c));
+        let had_number = self.number_in_brackets;
+        let refused = |c: char| match had_number {
+            true => format!("unexpected character: {}, expected ':'", quote_char(c)),
+            false => format!("unexpected character in duration expression: {}", quote_char(c)),
+        };
         if is_alpha(c) {
             self.skip(is_alphanumeric);
             return match word_kind(self.text_from(start)) {
-                Some(
-                    kind @ TokenKind::Keyword(Keyword::Step | Keyword::Range | Keyword::MinOf | Keyword::MaxOf),
-                ) => {
+                Some(kind @ TokenKind::Keyword(Keyword::Step | Keyword::Range | Keyword::MinOf | Keyword::MaxOf)) => {
                     self.emit(kind, start);
                     Ok(())
                 }
@@ -548,7 +308,6 @@ impl<'a> Lexer<'a> {
         self.emit(kind, start);
     }
 
-    /// Reads a string; whether its escapes are right is seen when its value is asked for.
     fn string(&mut self, start: usize) -> Result<(), String> {
         let Some(q) = self.next() else { return Ok(()) };
         loop {
@@ -556,17 +315,37 @@ impl<'a> Lexer<'a> {
                 None if q == '`' => return Err("unterminated raw string".to_owned()),
                 None => return Err("unterminated quoted string".to_owned()),
                 Some('\n') if q != '`' => return Err("unterminated quoted string".to_owned()),
-                Some('\\') if q != '`' => {
-                    if self.next().is_none() {
-                        return Err("escape sequence not terminated".to_owned());
-                    }
-                }
+                Some('\\') if q != '`' => self.escape(q)?,
                 Some(c) if c == q => break,
                 Some(_) => {}
             }
         }
         self.emit(TokenKind::String, start);
         Ok(())
+    }
+
+    /// Checks what follows a backslash, so that the message is about it and not about the whole string.
+    fn escape(&mut self, q: char) -> Result<(), String> {
+        let unfinished = || "escape sequence not terminated".to_owned();
+        let shown = |c: char| format!("U+{:04X} {}", u32::from(c), quote_char(c));
+        let first = self.next().ok_or_else(unfinished)?;
+        let (digits, radix, mut value) = match first {
+            'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '\\' => return Ok(()),
+            c if c == q => return Ok(()),
+            '0'..='7' => (2, 8, first.to_digit(8).unwrap_or(0)),
+            'x' => (2, 16, 0),
+            'u' => (4, 16, 0),
+            'U' => (8, 16, 0),
+            c => return Err(format!("unknown escape sequence {}", shown(c))),
+        };
+        for _ in 0..digits {
+            let c = self.next().ok_or_else(unfinished)?;
+            let digit =
+                c.to_digit(radix).ok_or_else(|| format!("illegal character {} in escape sequence", shown(c)))?;
+            value = value.wrapping_mul(radix).wrapping_add(digit);
+        }
+        let fits = if matches!(first, 'u' | 'U') { char::from_u32(value).is_some() } else { value <= 255 };
+        if fits { Ok(()) } else { Err("escape sequence is an invalid Unicode code point".to_owned()) }
     }
 
     fn number_or_duration(&mut self, start: usize) -> Result<(), String> {
@@ -578,12 +357,11 @@ impl<'a> Lexer<'a> {
             self.emit(TokenKind::Duration, start);
             return Ok(());
         }
-        // The character that did not fit belongs to the message.
-        self.next();
         Err(format!("bad number or duration syntax: {}", quote(self.text_from(start))))
     }
 
-    /// Consumes a number (decimal, `0x`, with underscores, exponent). On `false`, digits of a duration may be consumed.
+    /// Consumes a number (decimal, `0x`, with underscores, exponent). On `false` it has consumed what looked like one: the
+    /// first digits of a duration, or the part that the message shows.
     fn scan_number(&mut self) -> bool {
         let begin = self.pos;
         let mut hex = false;
@@ -598,20 +376,17 @@ impl<'a> Lexer<'a> {
             match self.peek() {
                 Some(c) if is_digit(c) => self.skip(is_digit),
                 Some('.') => {
-                    if seen_dot || hex {
-                        return false;
-                    }
                     self.next();
-                    seen_dot = true;
-                    if matches!(self.peek(), Some('_' | '.')) {
+                    if seen_dot || hex || self.accept(|c| matches!(c, '_' | '.')) {
                         return false;
                     }
+                    seen_dot = true;
                 }
                 Some('e' | 'E') => {
+                    self.next();
                     if seen_exponent {
                         return false;
                     }
-                    self.next();
                     seen_exponent = true;
                     self.accept(|c| matches!(c, '+' | '-'));
                     if !self.peek().is_some_and(|c| c.is_ascii_digit()) {
@@ -620,7 +395,7 @@ impl<'a> Lexer<'a> {
                 }
                 Some('_') => {
                     self.next();
-                    if matches!(self.peek(), None | Some('.' | '_' | 'e' | 'E')) {
+                    if self.accept(|c| matches!(c, '.' | '_' | 'e' | 'E')) || self.peek().is_none() {
                         return false;
                     }
                 }
@@ -640,7 +415,8 @@ impl<'a> Lexer<'a> {
             // For `ms`; `hs` and its like are refused when the duration is read.
             self.accept(|c| c == 's');
             if !self.accept(|c| c.is_ascii_digit()) {
-                return !self.peek().is_some_and(is_alphanumeric);
+                // The character that does not fit belongs to the message.
+                return !self.accept(is_alphanumeric);
             }
             self.skip(|c| c.is_ascii_digit());
             // Years can only come first.

@@ -47,6 +47,9 @@ impl ParseErrors {
 /// Writes the first finding as Prometheus does: `1:5: parse error: unexpected ...`.
 impl fmt::Display for ParseErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.query.is_empty() {
+            return write!(f, "unknown position: parse error: {}", self.message());
+        }
         let (line, column) = line_column(&self.query, self.span().start);
         write!(f, "{line}:{column}: parse error: {}", self.message())
     }
