@@ -60,7 +60,7 @@ fn printed_the_same(printed: &str) -> Result<(), String> {
 
 /// Makes the engine under test: `Some(|| Box::new(...))` once there is one.
 pub fn engine() -> Option<fn() -> Box<dyn ScriptBackend>> {
-    None
+    Some(|| Box::new(campanile::promql::engine::EngineBackend::default()))
 }
 
 /// Runs every script on an engine that `new_backend` makes afresh for each.

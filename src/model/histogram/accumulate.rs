@@ -144,6 +144,37 @@ impl HistogramAccumulator {
         Ok(())
     }
 
+    /// Takes in what another accumulator has collected with the same of the two ways of adding.
+    pub fn join(&mut self, other: HistogramAccumulator) -> Result<(), IncompatibleHistograms> {
+        self.reset_seen |= other.reset_seen;
+        self.no_reset_seen |= other.no_reset_seen;
+        self.bounds_reconciled |= other.bounds_reconciled;
+        let (a, b) = (self.added, other.added);
+        self.added = a + b;
+        if !self.is_mean && !other.is_mean {
+            let before = (self.sum.clone(), self.lost.clone());
+            self.add_scaled(&other.sum)?;
+            self.add_scaled(&other.lost)?;
+            if !overflowed(&self.sum) {
+                return Ok(());
+            }
+            (self.sum, self.lost) = before;
+        }
+        let (total, other_is_mean) = (a + b, other.is_mean);
+        let (mut sum, mut lost) = (other.sum, other.lost);
+        for (h, is_mean, n) in [
+            (&mut self.sum, self.is_mean, a),
+            (&mut self.lost, self.is_mean, a),
+            (&mut sum, other_is_mean, b),
+            (&mut lost, other_is_mean, b),
+        ] {
+            h.scale(if is_mean { n / total } else { 1.0 / total });
+        }
+        self.is_mean = true;
+        self.add_scaled(&sum)?;
+        self.add_scaled(&lost)
+    }
+
     /// The sum of all that was added with [`HistogramAccumulator::add`].
     pub fn into_sum(mut self) -> FloatHistogram {
         self.add_lost();

@@ -1,0 +1,221 @@
+//! Operators between two vectors: which series meet, and what their results are called.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::Labels;
+use crate::model::labels::METRIC_NAME;
+use crate::promql::annotations::Annotations;
+use crate::promql::ast::{BinaryOp, Cardinality, VectorMatching};
+use crate::promql::binary::changes_metric;
+use crate::promql::binary::elements::{Outcome, element};
+use crate::promql::engine::QueryError;
+use crate::promql::series_set::{SeriesSet, StepSeries, StepValue, StepValues, without_metadata};
+use crate::text::span::Span;
+
+/// An operator between vectors that is no set operator.
+#[derive(Clone, Copy, Debug)]
+pub struct VectorOp {
+    /// The operator.
+    pub op: BinaryOp,
+    /// Whether a comparison yields 0 or 1 instead of filtering.
+    pub return_bool: bool,
+    /// Where the operation stands, for remarks.
+    pub span: Span,
+}
+
+/// The labels by which series meet.
+pub(super) fn signature(labels: &Labels, m: &VectorMatching) -> Labels {
+    if m.on {
+        labels.with_only(&m.labels)
+    } else {
+        labels.filtered(|n| n != METRIC_NAME && !m.labels.iter().any(|l| l == n))
+    }
+}
+
+fn result_labels(many: &Labels, one: &Labels, op: BinaryOp, m: &VectorMatching) -> Labels {
+    let mut labels = if changes_metric(op) { without_metadata(many) } else { many.clone() };
+    if m.card == Cardinality::OneToOne {
+        labels = if m.on { labels.with_only(&m.labels) } else { labels.without(&m.labels) };
+    }
+    if m.include.is_empty() {
+        return labels;
+    }
+    let mut b = labels.to_builder();
+    for name in &m.include {
+        b.set(name, one.value(name));
+    }
+    b.build()
+}
+
+struct Group<'a> {
+    key: Labels,
+    many: Vec<&'a StepSeries>,
+    one: Vec<&'a StepSeries>,
+}
+
+fn groups<'a>(many: &'a SeriesSet, one: &'a SeriesSet, m: &VectorMatching) -> Vec<Group<'a>> {
+    let mut index: HashMap<Labels, usize> = HashMap::new();
+    let mut out: Vec<Group<'a>> = Vec::new();
+    for (set, is_one) in [(many, false), (one, true)] {
+        for s in &set.series {
+            let key = signature(&s.labels, m);
+            let at = *index.entry(key).or_insert_with_key(|key| {
+                out.push(Group { key: key.clone(), many: Vec::new(), one: Vec::new() });
+                out.len() - 1
+            });
+            if let Some(g) = out.get_mut(at) {
+                if is_one { g.one.push(s) } else { g.many.push(s) }
+            }
+        }
+    }
+    out
+}
+
+/// Results by label set; several pairs may feed one of them at different steps.
+#[derive(Default)]
+struct Results {
+    index: HashMap<(Labels, bool), usize>,
+    series: Vec<StepSeries>,
+}
+
+impl Results {
+    fn slot(&mut self, labels: &Labels, drop_name: bool, steps: usize) -> usize {
+        if let Some(i) = self.index.get(&(labels.clone(), drop_name)) {
+            return *i;
+        }
+        self.series.push(StepSeries { labels: labels.clone(), drop_name, values: StepValues::absent(steps) });
+        self.index.insert((labels.clone(), drop_name), self.series.len() - 1);
+        self.series.len() - 1
+    }
+}
+
+struct Work<'a> {
+    op: &'a VectorOp,
+    matching: &'a VectorMatching,
+    steps: usize,
+    results: Results,
+    notes: &'a mut Annotations,
+}
+
+/// Applies an operator to two vectors at `steps` steps.
+pub fn vectors(
+    op: &VectorOp,
+    left: SeriesSet,
+    right: SeriesSet,
+    matching: &VectorMatching,
+    steps: usize,
+    notes: &mut Annotations,
+) -> Result<SeriesSet, QueryError> {
+    let swapped = matching.card == Cardinality::OneToMany;
+    let (many, one) = if swapped { (right, left) } else { (left, right) };
+    let (fill_many, fill_one) = if swapped {
+        (matching.fill_right, matching.fill_left)
+    } else {
+        (matching.fill_left, matching.fill_right)
+    };
+    let mut work = Work { op, matching, steps, results: Results::default(), notes };
+    for g in groups(&many, &one, matching) {
+        if (g.one.is_empty() && fill_one.is_none()) || (g.many.is_empty() && fill_many.is_none()) {
+            continue;
+        }
+        work.group(&g, fill_many, fill_one, swapped)?;
+    }
+    let mut series = work.results.series;
+    series.retain(|s| s.values.any_present());
+    Ok(SeriesSet::new(series))
+}
+
+impl Work<'_> {
+    /// The series of the "one" side that has a value at step `i`; an error where there are two.
+    fn single<'g>(&self, g: &'g Group<'_>, i: usize, swapped: bool) -> Result<Option<&'g StepSeries>, QueryError> {
+        let mut there = g.one.iter().copied().filter(|s| s.values.is_present(i));
+        let first = there.next();
+        if let (Some(a), Some(b)) = (first, there.next()) {
+            let side = if swapped { "left" } else { "right" };
+            return Err(QueryError::Execution(format!(
+                "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];\
+                 many-to-many matching not allowed: matching labels must be unique on one side",
+                g.key, a.labels, b.labels
+            )));
+        }
+        Ok(first)
+    }
+
+    fn group(
+        &mut self,
+        g: &Group<'_>,
+        fill_many: Option<f64>,
+        fill_one: Option<f64>,
+        swapped: bool,
+    ) -> Result<(), QueryError> {
+        // Where one series meets one, the result has one place for all steps.
+        let mut slots: HashMap<(usize, usize), usize> = HashMap::new();
+        let group_only = Labels::clone(&g.key);
+        for i in 0..self.steps {
+            let one = self.single(g, i, swapped)?;
+            let one_value = one.and_then(|s| s.values.get(i)).or(fill_one.map(StepValue::Float));
+            let mut matched = false;
+            for (k, many) in g.many.iter().enumerate() {
+                let Some(many_value) = many.values.get(i) else { continue };
+                let Some(one_value) = one_value else { continue };
+                let one_labels = one.map_or(&group_only, |s| &s.labels);
+                let pair = (k, one.map_or(usize::MAX, |s| std::ptr::from_ref(s) as usize));
+                if matched && self.matching.card == Cardinality::OneToOne {
+                    return Err(QueryError::Execution(
+                        "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+                            .to_owned(),
+                    ));
+                }
+                matched = true;
+                let slot = match slots.get(&pair) {
+                    Some(s) => *s,
+                    None => {
+                        let labels = result_labels(&many.labels, one_labels, self.op.op, self.matching);
+                        let drop_name = self.op.return_bool || (many.drop_name && !changes_metric(self.op.op));
+                        let s = self.results.slot(&labels, drop_name, self.steps);
+                        slots.insert(pair, s);
+                        s
+                    }
+                };
+                self.apply(slot, i, many_value, one_value, swapped)?;
+            }
+            let any_many = matched || g.many.iter().any(|s| s.values.is_present(i));
+            if let (false, Some(fill), Some(one)) = (any_many, fill_many, one)
+                && let Some(one_value) = one.values.get(i)
+            {
+                let labels = result_labels(&group_only, &one.labels, self.op.op, self.matching);
+                let slot = self.results.slot(&labels, self.op.return_bool, self.steps);
+                self.apply(slot, i, StepValue::Float(fill), one_value, swapped)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        slot: usize,
+        i: usize,
+        many: StepValue<'_>,
+        one: StepValue<'_>,
+        swapped: bool,
+    ) -> Result<(), QueryError> {
+        let (l, r) = if swapped { (one, many) } else { (many, one) };
+        let outcome = element(self.op.op, l, r, self.notes, self.op.span);
+        let Some(out) = self.results.series.get_mut(slot).map(|s| &mut s.values) else { return Ok(()) };
+        if out.is_present(i) {
+            return Err(QueryError::Execution(
+                "multiple matches for labels: grouping labels must ensure unique matches".to_owned(),
+            ));
+        }
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Float(f) => out.set_float(i, f),
+            Outcome::Histogram(h) => out.set_histogram(i, Arc::new(h)),
+            Outcome::Compared(yes) if self.op.return_bool => out.set_float(i, f64::from(u8::from(yes))),
+            Outcome::Compared(true) => out.set(i, l),
+            Outcome::Compared(false) => {}
+        }
+        Ok(())
+    }
+}

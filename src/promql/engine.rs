@@ -1,0 +1,244 @@
+//! The query engine: options, errors, and the two ways to ask.
+
+mod evaluate;
+mod present;
+mod script_backend;
+mod time_scope;
+
+use std::time::Duration;
+
+use crate::exec::CancellationToken;
+use crate::model::TimestampMs;
+use crate::promql::annotations::Annotations;
+use crate::promql::ast::{Expr, ExprKind};
+use crate::promql::duration_expr::DurationExprError;
+use crate::promql::limits::Limits;
+use crate::promql::parse_error::ParseErrors;
+use crate::promql::series_set::{DuplicateSeries, Steps};
+use crate::promql::storage::{Storage, StorageError};
+use crate::promql::value::{QueryResult, QueryStats, Value};
+
+pub(crate) use evaluate::{Context, Evaluated, map_floats};
+pub use script_backend::EngineBackend;
+pub(crate) use time_scope::{QueryTimes, TimeShift};
+
+/// Why a query has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The query cannot be read.
+    #[error("{0}")]
+    Parse(#[from] ParseErrors),
+    /// It can be read, but not evaluated over this data.
+    #[error("{0}")]
+    Execution(String),
+    /// It took too long.
+    #[error("query timed out in expression evaluation after {after:?}: narrow the selectors or the time range")]
+    Timeout {
+        /// The time it had.
+        after: Duration,
+    },
+    /// The caller went away.
+    #[error("query was canceled in expression evaluation")]
+    Canceled,
+    /// It would hold too many samples at once.
+    #[error(
+        "query processing would load too many samples into memory in query execution (limit {limit}): select fewer \
+         series, a shorter time range or a longer step"
+    )]
+    TooManySamples {
+        /// The limit.
+        limit: u64,
+    },
+    /// It would take too much memory.
+    #[error(
+        "query processing would take more than {limit_bytes} bytes of memory: select fewer series, a shorter time \
+         range or a longer step"
+    )]
+    TooMuchMemory {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The store failed.
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+}
+
+impl From<DuplicateSeries> for QueryError {
+    fn from(e: DuplicateSeries) -> Self {
+        QueryError::Execution(e.to_string())
+    }
+}
+
+impl From<DurationExprError> for QueryError {
+    fn from(e: DurationExprError) -> Self {
+        QueryError::Execution(e.to_string())
+    }
+}
+
+/// How the engine behaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineOptions {
+    /// The most samples one query may hold at once. Prometheus' default.
+    pub max_samples: u64,
+    /// The most memory one query may take, in bytes.
+    pub memory_budget_bytes: u64,
+    /// The longest a query may take.
+    pub timeout: Duration,
+    /// How far back an instant selector looks for a sample, in milliseconds.
+    pub lookback_delta_ms: i64,
+    /// The step of subqueries that name none, in milliseconds (the global evaluation interval).
+    pub subquery_step_ms: i64,
+    /// Whether metric names are kept until the end of the evaluation (`promql-delayed-name-removal`).
+    pub delayed_name_removal: bool,
+    /// Whether counters are told by their `__type__` label instead of by their name (`type-and-unit-labels`).
+    pub type_and_unit_labels: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions {
+            max_samples: 50_000_000,
+            // Twenty of the worst queries at once must fit into a small server beside the stores.
+            memory_budget_bytes: 512 << 20,
+            timeout: Duration::from_secs(120),
+            lookback_delta_ms: 5 * 60_000,
+            subquery_step_ms: 60_000,
+            delayed_name_removal: false,
+            type_and_unit_labels: false,
+        }
+    }
+}
+
+/// What one query may have otherwise than the engine.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Another lookback delta, in milliseconds.
+    pub lookback_delta_ms: Option<i64>,
+    /// A shorter timeout.
+    pub timeout: Option<Duration>,
+    /// Ends the evaluation when cancelled; looked at between batches of series.
+    pub cancel: CancellationToken,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Engine {
+    options: EngineOptions,
+}
+
+impl Engine {
+    /// An engine with these options.
+    pub fn new(options: EngineOptions) -> Self {
+        Engine { options }
+    }
+
+    /// Its options.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// Reads and evaluates a query at one time.
+    pub fn instant(
+        &self,
+        storage: &dyn Storage,
+        query: &str,
+        t: TimestampMs,
+        options: QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let expr = crate::promql::parse::parse(query)?;
+        self.instant_expr(storage, &expr, query, t, options)
+    }
+
+    /// Evaluates an expression at one time; `query` is its source, for the positions of warnings (may be empty).
+    pub fn instant_expr(
+        &self,
+        storage: &dyn Storage,
+        expr: &Expr,
+        query: &str,
+        t: TimestampMs,
+        options: QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let steps = Steps::instant(t);
+        // `step()` of an instant query is the default evaluation interval.
+        let times = QueryTimes { start: t, end: t, step: self.options.subquery_step_ms.max(1) };
+        self.run(storage, query, times, options, true, |cx| {
+            let inner = expr.unwrap_parens();
+            match &inner.kind {
+                ExprKind::Matrix(m) => present::raw_matrix(cx, m, t),
+                ExprKind::Subquery(s) => present::subquery_matrix(cx, s, &steps),
+                _ => present::instant(cx.evaluate(expr, &steps)?, t),
+            }
+        })
+    }
+
+    /// Reads and evaluates a query at every step from `start` to `end` inclusive.
+    pub fn range(
+        &self,
+        storage: &dyn Storage,
+        query: &str,
+        start: TimestampMs,
+        end: TimestampMs,
+        step: i64,
+        options: QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let expr = crate::promql::parse::parse(query)?;
+        self.range_expr(storage, &expr, query, (start, end, step), options)
+    }
+
+    /// Evaluates an expression at every step of `(start, end, step)`; `query` is its source, for the positions of warnings.
+    pub fn range_expr(
+        &self,
+        storage: &dyn Storage,
+        expr: &Expr,
+        query: &str,
+        (start, end, step): (TimestampMs, TimestampMs, i64),
+        options: QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let ty = expr.value_type();
+        if !matches!(ty, crate::promql::ast::ValueType::Scalar | crate::promql::ast::ValueType::Vector) {
+            return Err(QueryError::Execution(format!(
+                "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+                ty.documented_name()
+            )));
+        }
+        if step <= 0 || end < start {
+            return Err(QueryError::Execution(
+                "a range query needs a step above zero and an end not before its start".to_owned(),
+            ));
+        }
+        let steps = Steps::range(start, end, step);
+        let times = QueryTimes { start, end, step };
+        self.run(storage, query, times, options, false, |cx| present::range(cx.evaluate(expr, &steps)?, &steps))
+    }
+
+    fn run(
+        &self,
+        storage: &dyn Storage,
+        query: &str,
+        times: QueryTimes,
+        options: QueryOptions,
+        is_instant: bool,
+        work: impl FnOnce(&Context<'_>) -> Result<Value, QueryError>,
+    ) -> Result<QueryResult, QueryError> {
+        let timeout = options.timeout.map_or(self.options.timeout, |t| t.min(self.options.timeout));
+        let limits = Limits::new(self.options.max_samples, self.options.memory_budget_bytes, timeout, options.cancel);
+        let cx = Context {
+            storage,
+            options: &self.options,
+            lookback: options.lookback_delta_ms.unwrap_or(self.options.lookback_delta_ms).max(1),
+            times,
+            is_instant,
+            limits,
+            notes: std::sync::Mutex::new(Annotations::default()),
+        };
+        let value = work(&cx)?;
+        let stats = QueryStats {
+            total_queryable_samples: cx.limits.samples_read(),
+            peak_samples: cx.limits.peak_samples(),
+            eval_time: cx.limits.elapsed(),
+        };
+        let notes = cx.notes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (warnings, infos) = notes.render(query);
+        Ok(QueryResult { value, warnings, infos, stats })
+    }
+}

@@ -1,0 +1,108 @@
+//! From step series to the values of the API.
+
+use crate::model::{Column, TimestampMs};
+use crate::promql::ast::{MatrixSelector, Subquery};
+use crate::promql::engine::{Context, Evaluated, QueryError};
+use crate::promql::series_set::{SeriesSet, StepValue, Steps};
+use crate::promql::value::{MatrixSeries, SampleValue, Value, VectorSample};
+use crate::promql::{selector, subquery};
+
+/// The value of an instant query.
+pub(super) fn instant(value: Evaluated, t: TimestampMs) -> Result<Value, QueryError> {
+    Ok(match value {
+        Evaluated::Scalar(v) => Value::Scalar { t, v: v.first().copied().unwrap_or(f64::NAN) },
+        Evaluated::String(v) => Value::String { t, v },
+        Evaluated::Vector(mut set) => {
+            set.drop_marked_names()?;
+            // Two series of one label set can also come out of a selector-like node that keeps names.
+            set.merge_same_labels()?;
+            let sample = |labels: &crate::model::Labels, value| VectorSample { labels: labels.clone(), t, value };
+            Value::Vector(
+                set.series
+                    .iter()
+                    .filter_map(|s| match s.values.get(0)? {
+                        StepValue::Float(v) => Some(sample(&s.labels, SampleValue::Float(v))),
+                        StepValue::Histogram(h) => Some(sample(&s.labels, SampleValue::Histogram(h.clone()))),
+                    })
+                    .collect(),
+            )
+        }
+    })
+}
+
+/// The value of a range query, sorted by labels.
+pub(super) fn range(value: Evaluated, steps: &Steps) -> Result<Value, QueryError> {
+    let mut set = match value {
+        Evaluated::Scalar(v) => {
+            let floats = steps.times().zip(v).collect();
+            return Ok(Value::Matrix(vec![MatrixSeries { floats, ..MatrixSeries::default() }]));
+        }
+        Evaluated::String(_) => {
+            return Err(QueryError::Execution(
+                "invalid expression type \"string\" for range query, must be Scalar or instant Vector".to_owned(),
+            ));
+        }
+        Evaluated::Vector(set) => set,
+    };
+    set.drop_marked_names()?;
+    set.merge_same_labels()?;
+    Ok(matrix(&set, steps))
+}
+
+fn matrix(set: &SeriesSet, steps: &Steps) -> Value {
+    let mut out: Vec<MatrixSeries> = set
+        .series
+        .iter()
+        .map(|s| {
+            let mut m = MatrixSeries { labels: s.labels.clone(), ..MatrixSeries::default() };
+            m.floats.reserve(s.values.len());
+            for (i, t) in steps.times().enumerate() {
+                match s.values.get(i) {
+                    Some(StepValue::Float(v)) => m.floats.push((t, v)),
+                    Some(StepValue::Histogram(h)) => m.histograms.push((t, h.clone())),
+                    None => {}
+                }
+            }
+            m
+        })
+        .filter(|m| !m.floats.is_empty() || !m.histograms.is_empty())
+        .collect();
+    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Value::Matrix(out)
+}
+
+fn of_column(labels: crate::model::Labels, c: Column) -> MatrixSeries {
+    MatrixSeries {
+        labels,
+        floats: c.t.into_iter().zip(c.v).collect(),
+        histograms: c.ht.into_iter().zip(c.h).collect(),
+    }
+}
+
+/// The samples of a range selector as they are stored.
+pub(super) fn raw_matrix(cx: &Context<'_>, m: &MatrixSelector, t: TimestampMs) -> Result<Value, QueryError> {
+    let source = selector::range_source(cx, m, &Steps::instant(t), "")?;
+    let window = source.windows.at(t);
+    let mut out = Vec::new();
+    let mut charges = Vec::new();
+    for (i, (labels, _)) in source.meta.iter().enumerate() {
+        let mut c = Column::default();
+        (source.read)(i, &mut c)?;
+        let keep = |t: &i64| *t > window.start && *t <= window.end;
+        debug_assert!(c.t.iter().chain(&c.ht).all(keep));
+        if !c.is_empty() {
+            charges.push(cx.limits.charge(c.len() as u64, 16 * c.len() as u64)?);
+            out.push(of_column(labels.clone(), c));
+        }
+    }
+    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(Value::Matrix(out))
+}
+
+/// The values of a subquery at its own steps.
+pub(super) fn subquery_matrix(cx: &Context<'_>, s: &Subquery, steps: &Steps) -> Result<Value, QueryError> {
+    let (mut set, inner) = subquery::evaluate(cx, s, steps)?;
+    set.drop_marked_names()?;
+    set.merge_same_labels()?;
+    Ok(matrix(&set, &inner))
+}

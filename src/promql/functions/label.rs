@@ -1,0 +1,125 @@
+//! `label_replace`, `label_join`.
+
+use crate::model::labels::METRIC_NAME;
+use crate::promql::ast::Call;
+use crate::promql::engine::{Context, QueryError};
+use crate::promql::functions::{arg, string_arg};
+use crate::promql::series_set::{SeriesSet, Steps};
+use crate::text::go_regex::GoRegex;
+
+/// Any text is a label name except the empty one and what was no UTF-8 before it was read.
+fn is_valid_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('\u{fffd}')
+}
+
+/// Replaces `$1`, `${1}`, `$name`, `${name}` and `$$` as Go's `Expand` does.
+fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(tail) = after.strip_prefix('$') {
+            out.push('$');
+            rest = tail;
+            continue;
+        }
+        let (name, tail) = match after.strip_prefix('{').and_then(|b| b.split_once('}')) {
+            Some((name, tail)) => (name, tail),
+            None => {
+                let end = after.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(after.len());
+                after.split_at(end)
+            }
+        };
+        if name.is_empty() {
+            // Not a reference, so it is taken as it stands.
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let found = match name.parse::<usize>() {
+            Ok(i) => captures.get(i),
+            Err(_) => captures.name(name),
+        };
+        out.push_str(found.map_or("", |m| m.as_str()));
+        rest = tail;
+    }
+    out.push_str(rest);
+}
+
+fn set_label(set: &mut SeriesSet, i: usize, name: &str, value: String) {
+    if let Some(s) = set.series.get_mut(i) {
+        let mut b = s.labels.to_builder();
+        b.set(name, value);
+        s.labels = b.build();
+        if name == METRIC_NAME {
+            s.drop_name = false;
+        }
+    }
+}
+
+pub(super) fn replace(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<SeriesSet, QueryError> {
+    let (destination, replacement) = (string_arg(call, 1)?, string_arg(call, 2)?);
+    let (source, pattern) = (string_arg(call, 3)?, string_arg(call, 4)?);
+    let regex = GoRegex::anchored(pattern).map_err(|_| {
+        QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
+    })?;
+    if !is_valid_name(destination) {
+        return Err(QueryError::Execution(format!(
+            "invalid destination label name in label_replace(): {destination}"
+        )));
+    }
+    let mut set = cx.vector(arg(call, 0)?, steps)?;
+    for i in 0..set.series.len() {
+        let Some(labels) = set.series.get(i).map(|s| s.labels.clone()) else { continue };
+        if let Some(captures) = regex.regex().captures(labels.value(source)) {
+            let mut value = String::new();
+            expand(replacement, &captures, &mut value);
+            set_label(&mut set, i, destination, value);
+        }
+    }
+    set.merge_same_labels()?;
+    Ok(set)
+}
+
+pub(super) fn join(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<SeriesSet, QueryError> {
+    let (destination, separator) = (string_arg(call, 1)?, string_arg(call, 2)?);
+    let sources: Vec<&str> = (3..call.args.len()).map(|i| string_arg(call, i)).collect::<Result<_, _>>()?;
+    for (name, role) in
+        sources.iter().map(|s| (*s, "source")).chain(std::iter::once((destination, "destination")))
+    {
+        if !is_valid_name(name) {
+            return Err(QueryError::Execution(format!("invalid {role} label name in label_join(): {name}")));
+        }
+    }
+    let mut set = cx.vector(arg(call, 0)?, steps)?;
+    for i in 0..set.series.len() {
+        let Some(labels) = set.series.get(i).map(|s| s.labels.clone()) else { continue };
+        let value = sources.iter().map(|s| labels.value(s)).collect::<Vec<_>>().join(separator);
+        set_label(&mut set, i, destination, value);
+    }
+    set.merge_same_labels()?;
+    Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_expanded_as_in_go() {
+        let re = regex::Regex::new("^(?P<first>[a-z]+)-(.*)$").unwrap();
+        let captures = re.captures("ab-cd").unwrap();
+        for (template, want) in [
+            ("$2", "cd"),
+            ("${2}x", "cdx"),
+            ("$first", "ab"),
+            ("$firstx", ""),
+            ("$$1", "$1"),
+            ("a$", "a$"),
+            ("$9", ""),
+        ] {
+            let mut out = String::new();
+            expand(template, &captures, &mut out);
+            assert_eq!(out, want, "{template}");
+        }
+    }
+}
