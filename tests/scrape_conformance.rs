@@ -7,6 +7,7 @@ mod exposition_scrape;
 #[path = "conformance/relabel.rs"]
 mod relabel;
 #[path = "conformance/report.rs"]
+#[allow(dead_code, clippy::panic, reason = "shared with other test targets")]
 mod report;
 
 #[test]

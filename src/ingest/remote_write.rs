@@ -239,3 +239,80 @@ impl Batch<'_> {
 fn show(labels: &[(&str, &str)]) -> String {
     Labels::from_pairs(labels.iter().copied()).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::varint::{put_bytes, put_u64};
+    use crate::model::{MatchOp, Matcher};
+    use crate::tsdb::{Column, Options};
+
+    fn field(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+        put_u64(out, number << 3 | 2);
+        put_bytes(out, bytes);
+    }
+
+    type SeriesCase<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
+
+    fn body(series: &[SeriesCase<'_>]) -> Vec<u8> {
+        let mut request = Vec::new();
+        for (labels, samples) in series {
+            let mut one = Vec::new();
+            for (n, v) in *labels {
+                let mut label = Vec::new();
+                field(&mut label, 1, n.as_bytes());
+                field(&mut label, 2, v.as_bytes());
+                field(&mut one, 1, &label);
+            }
+            for (t, v) in *samples {
+                let mut sample = vec![1 << 3 | 1];
+                sample.extend_from_slice(&v.to_le_bytes());
+                put_u64(&mut sample, 2 << 3);
+                put_u64(&mut sample, *t as u64);
+                field(&mut one, 2, &sample);
+            }
+            field(&mut request, 1, &one);
+        }
+        snap::raw::Encoder::new().compress_vec(&request).unwrap()
+    }
+
+    #[test]
+    fn good_samples_are_kept_beside_bad_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), Options::default()).unwrap();
+        let t = 1_767_225_600_000;
+        let good = body(&[(&[("__name__", "a"), ("x", "1")], &[(t, 1.0), (t + 1000, 2.0)])]);
+        let headers = Headers { content_encoding: Some("snappy"), ..Headers::default() };
+        let stats = write(&db, headers, &good, Limits::default()).unwrap();
+        assert_eq!(stats.samples, 2);
+        let mixed = body(&[
+            (&[("x", "1")], &[(t, 1.0)]),
+            (&[("__name__", "a"), ("a", "1"), ("a", "2")], &[(t, 1.0)]),
+            // Unsorted and with an empty value: stored as {__name__="b", x="1"}.
+            (&[("x", "1"), ("y", ""), ("__name__", "b")], &[(t, 3.0)]),
+        ]);
+        let e = write(&db, headers, &mixed, Limits::default()).unwrap_err();
+        assert_eq!((e.status, e.stats.samples), (400, 1));
+        assert_eq!(e.message, "missing metric name: series {x=\"1\"} (and 1 more)");
+        let found = db.select(&[Matcher::new("x", MatchOp::Equal, "1").unwrap()], i64::MIN, i64::MAX).unwrap();
+        let mut c = Column::default();
+        assert_eq!(found.labels(1).to_string(), "{__name__=\"b\", x=\"1\"}");
+        found.read(1, i64::MIN, i64::MAX, &mut c).unwrap();
+        assert_eq!(c.v, [3.0]);
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), Options::default()).unwrap();
+        let good = body(&[(&[("__name__", "a")], &[(1, 1.0)])]);
+        let none = Headers::default();
+        let status = |h, b: &[u8], l| write(&db, h, b, l).map_or_else(|e| e.status, |_| 204);
+        assert_eq!(status(Headers { content_encoding: Some("gzip"), ..none }, &good, Limits::default()), 415);
+        assert_eq!(status(Headers { version: Some("2.0.0"), ..none }, &good, Limits::default()), 415);
+        let v2 = Some("application/x-protobuf;proto=io.prometheus.write.v2.Request");
+        assert_eq!(status(Headers { content_type: v2, ..none }, &good, Limits::default()), 415);
+        assert_eq!(status(none, b"not snappy", Limits::default()), 400);
+        assert_eq!(status(none, &good, Limits { decompressed: 5, labels: 9 }), 413);
+    }
+}

@@ -54,6 +54,11 @@ impl Labels {
         if packed.is_empty() { Self::empty() } else { Labels(Arc::from(packed)) }
     }
 
+    /// Builds from packed text that [`push_part`] made of labels in order; used by the stores, which keep such text.
+    pub(crate) fn from_packed(packed: &str) -> Self {
+        if packed.is_empty() { Self::empty() } else { Labels(Arc::from(packed)) }
+    }
+
     /// Iterates over `(name, value)` in order of names.
     pub fn iter(&self) -> Iter<'_> {
         Iter { rest: &self.0 }
@@ -157,7 +162,8 @@ impl Labels {
     }
 }
 
-fn push_part(packed: &mut String, part: &str) {
+/// Appends a name or a value to the packed text of a label set (see [`Labels`]).
+pub(crate) fn push_part(packed: &mut String, part: &str) {
     let mut n = part.len();
     loop {
         let digit = (n & 63) as u8;
@@ -189,6 +195,16 @@ impl<'a> Iter<'a> {
         }
         None
     }
+}
+
+/// Iterates over packed text as `(packed label, name, value)`.
+pub(crate) fn packed_labels(packed: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    let mut iter = Iter { rest: packed };
+    std::iter::from_fn(move || {
+        let before = iter.rest;
+        let (name, value) = iter.next()?;
+        Some((before.get(..before.len() - iter.rest.len())?, name, value))
+    })
 }
 
 impl<'a> Iterator for Iter<'a> {

@@ -180,7 +180,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn read_label<'a>(mut m: &'a [u8]) -> Result<(&'a str, &'a str), DecodeError> {
+fn read_label(mut m: &[u8]) -> Result<(&str, &str), DecodeError> {
     let (mut name, mut value) = ("", "");
     while let Some((number, field)) = next_field(&mut m, "Label")? {
         match number {

@@ -1,5 +1,7 @@
 //! Bodies of targets: what a parser yields for them (level `parse` of the area `exposition`).
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a broken case file must end the test")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -34,8 +36,6 @@ pub struct Case {
     pub scrape_config: Option<Value>,
     #[serde(default)]
     pub server: Server,
-    #[serde(default)]
-    pub target_labels: BTreeMap<String, String>,
     pub expect: Expect,
 }
 

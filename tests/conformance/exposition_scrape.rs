@@ -1,6 +1,8 @@
 //! Whole scrapes over HTTP (levels `ingest` and `scrape` of the area `exposition`): the body is served on a loopback port, the
 //! scraper runs with the case's options, and what is in the store afterwards is compared.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a broken case file must end the test")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Relabelling: the pure function, whole targets, and which rules are accepted (area `relabel`).
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a broken case file must end the test")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -2,6 +2,9 @@
 
 use crate::wire::exposition::ParseError;
 
+/// Quoted text up to here is searched byte by byte.
+const SHORT: usize = 16;
+
 const METRIC_START: u8 = 1;
 const METRIC: u8 = 2;
 const LABEL_START: u8 = 4;
@@ -50,6 +53,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The byte at the cursor; past the end the end byte once, then 0.
+    #[inline]
     pub fn peek(&self) -> u8 {
         match self.body.get(self.at) {
             Some(b) => *b,
@@ -68,6 +72,7 @@ impl<'a> Cursor<'a> {
         self.body.get(self.at..).unwrap_or_default()
     }
 
+    #[inline]
     pub fn skip_blanks(&mut self) {
         while matches!(self.peek(), b' ' | b'\t') {
             self.at += 1;
@@ -75,7 +80,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Moves to the end of the line (the line feed itself, or the end of the body).
-    pub fn to_line_end(&mut self) -> &'a [u8] {
+    pub fn take_line(&mut self) -> &'a [u8] {
         let start = self.at;
         self.at = memchr::memchr(b'\n', self.rest()).map_or(self.body.len(), |n| start + n);
         self.since(start)
@@ -109,7 +114,12 @@ impl<'a> Cursor<'a> {
         let mut i = start;
         loop {
             let rest = self.body.get(i..)?;
-            let n = memchr::memchr2(b'"', b'\\', rest)?;
+            // Most values are shorter than what a call of memchr costs.
+            let special = |b: &u8| *b == b'"' || *b == b'\\';
+            let n = match rest.iter().take(SHORT).position(special) {
+                Some(n) => n,
+                None => SHORT + memchr::memchr2(b'"', b'\\', rest.get(SHORT..)?)?,
+            };
             if line_feed_ends && memchr::memchr(b'\n', rest.get(..n)?).is_some() {
                 return None;
             }

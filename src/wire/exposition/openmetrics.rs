@@ -68,7 +68,7 @@ impl<'a> OpenMetricsParser<'a> {
             return Err(self.c.expected(no_text, start));
         }
         self.c.at += 1;
-        let text = self.c.to_line_end();
+        let text = self.c.take_line();
         if self.c.peek() != b'\n' {
             return Err(ParseError::NoEof);
         }

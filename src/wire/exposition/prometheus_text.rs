@@ -50,7 +50,7 @@ impl<'a> PrometheusTextParser<'a> {
         } else if keyword(b"TYPE") {
             (true, "metric name after TYPE")
         } else {
-            self.c.to_line_end();
+            self.c.take_line();
             return Ok(None);
         };
         self.c.at += 4;
@@ -60,7 +60,7 @@ impl<'a> PrometheusTextParser<'a> {
             .filter(|n| !n.is_empty() || self.c.since(start).ends_with(b"\""))
             .ok_or_else(|| self.c.expected(what, start))?;
         // One byte between the name and the text is passed over, whatever it is.
-        let text = self.c.to_line_end().get(1..).unwrap_or_default();
+        let text = self.c.take_line().get(1..).unwrap_or_default();
         self.c.at += 1;
         if is_type {
             let t = type_word(text).ok_or_else(|| ParseError::Type(lossy(text)))?;

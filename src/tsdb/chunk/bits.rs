@@ -1,0 +1,108 @@
+//! Streams of bits, most significant first.
+
+/// Appends the low `n` bits of `value` (`n` up to 64). `free` is how many bits of the last byte are not used yet.
+pub(crate) fn put_bits(out: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
+    let mut left = n;
+    while left > 0 {
+        if *free == 0 {
+            out.push(0);
+            *free = 8;
+        }
+        let take = left.min(u32::from(*free));
+        let part = ((value >> (left - take)) as u8) & (0xffu16 >> (8 - take)) as u8;
+        if let Some(last) = out.last_mut() {
+            *last |= part << (u32::from(*free) - take);
+        }
+        *free -= take as u8;
+        left -= take;
+    }
+}
+
+/// Reads bits from bytes. Reading past the end yields `None`.
+pub(crate) struct BitReader<'a> {
+    bytes: &'a [u8],
+    /// Position in bits.
+    at: usize,
+}
+
+impl<'a> BitReader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        BitReader { bytes, at: 0 }
+    }
+
+    /// The next 57 bits or more, left-aligned; bits past the end are zero.
+    #[inline]
+    fn window(&self) -> u64 {
+        let byte = self.at >> 3;
+        let rest = self.bytes.get(byte..).unwrap_or_default();
+        let word = match rest.first_chunk::<8>() {
+            Some(b) => u64::from_be_bytes(*b),
+            None => {
+                let mut padded = [0u8; 8];
+                for (to, from) in padded.iter_mut().zip(rest) {
+                    *to = *from;
+                }
+                u64::from_be_bytes(padded)
+            }
+        };
+        word << (self.at & 7)
+    }
+
+    #[inline]
+    fn advance(&mut self, n: u32) -> Option<()> {
+        self.at += n as usize;
+        (self.at <= self.bytes.len() * 8).then_some(())
+    }
+
+    /// The next `n` bits, up to 64.
+    #[inline]
+    pub(crate) fn take(&mut self, n: u32) -> Option<u64> {
+        if n == 0 {
+            return Some(0);
+        }
+        if n > 56 {
+            let high = self.take(n - 32)?;
+            return Some((high << 32) | self.take(32)?);
+        }
+        let v = self.window() >> (64 - n);
+        self.advance(n)?;
+        Some(v)
+    }
+
+    /// Counts one bits up to the first zero bit (which is consumed) or up to `max` of them.
+    #[inline]
+    pub(crate) fn take_ones(&mut self, max: u32) -> Option<u32> {
+        let ones = self.window().leading_ones().min(max);
+        self.advance(if ones < max { ones + 1 } else { ones })?;
+        Some(ones)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bits_come_back(parts in prop::collection::vec((any::<u64>(), 1u32..=64), 0..100)) {
+            let (mut out, mut free) = (Vec::new(), 0);
+            for (v, n) in &parts {
+                put_bits(&mut out, &mut free, *v, *n);
+            }
+            let mut r = BitReader::new(&out);
+            for (v, n) in &parts {
+                prop_assert_eq!(r.take(*n), Some(v & (u64::MAX >> (64 - n))));
+            }
+            prop_assert_eq!(r.take(64), None);
+        }
+    }
+
+    #[test]
+    fn ones_are_counted_to_the_first_zero() {
+        let mut r = BitReader::new(&[0b1101_1110]);
+        assert_eq!((r.take_ones(4), r.take_ones(4), r.take_ones(4)), (Some(2), Some(4), Some(0)));
+        assert_eq!(r.take_ones(4), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! The open float chunk: timestamps as deltas of deltas, values as XOR with the one before (Pelkonen et al., "Gorilla", VLDB 2015),
+//! appended sample by sample. A regular scrape of a constant costs two bits a sample.
+//!
+//! Bit stream: the first value raw (64 bits); then for each sample the timestamp code (`0` same delta, `10`+9, `110`+14, `1110`+20,
+//! `1111`+64 bits of the change of delta) and the value code (`0` same value, `10` and the bits inside the window of the value before,
+//! `11`, 5 bits leading zeros, 6 bits length less one, the bits).
+
+use super::bits::{BitReader, put_bits};
+use crate::model::TimestampMs;
+
+/// No window of significant bits yet.
+const NO_WINDOW: u8 = 0xff;
+/// Leading zeros are stored in 5 bits.
+const MAX_LEADING: u32 = 31;
+/// The timestamp classes: prefix bits, prefix length, payload bits.
+const TIME_CLASSES: [(u64, u32, u32); 3] = [(0b10, 2, 9), (0b110, 3, 14), (0b1110, 4, 20)];
+
+/// A chunk that still takes samples; kept small, since every active series has one.
+#[derive(Debug)]
+pub(crate) struct OpenXor {
+    buf: Vec<u8>,
+    first_t: TimestampMs,
+    last_t: TimestampMs,
+    delta: i64,
+    last_v: u64,
+    n: u16,
+    free: u8,
+    leading: u8,
+    trailing: u8,
+}
+
+impl Default for OpenXor {
+    fn default() -> Self {
+        OpenXor {
+            buf: Vec::new(),
+            first_t: 0,
+            last_t: 0,
+            delta: 0,
+            last_v: 0,
+            n: 0,
+            free: 0,
+            leading: NO_WINDOW,
+            trailing: 0,
+        }
+    }
+}
+
+impl OpenXor {
+    pub(crate) fn len(&self) -> u16 {
+        self.n
+    }
+
+    pub(crate) fn first_t(&self) -> TimestampMs {
+        self.first_t
+    }
+
+    pub(crate) fn last_t(&self) -> TimestampMs {
+        self.last_t
+    }
+
+    pub(crate) fn last_v(&self) -> f64 {
+        f64::from_bits(self.last_v)
+    }
+
+    /// The bit stream so far.
+    pub(crate) fn bits(&self) -> &[u8] {
+        &self.buf
+    }
+
+    /// Forgets everything, keeping the memory for the next chunk.
+    pub(crate) fn clear(&mut self) {
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.clear();
+        *self = OpenXor { buf, ..OpenXor::default() };
+    }
+
+    /// Gives memory back that was reserved ahead.
+    pub(crate) fn shrink(&mut self) {
+        self.buf.shrink_to_fit();
+    }
+
+    /// Appends a sample; the caller keeps times ascending and the length below `u16::MAX`.
+    pub(crate) fn push(&mut self, t: TimestampMs, v: f64) {
+        let bits = v.to_bits();
+        // Growing by a quarter (not doubling) keeps a million open chunks close to their size.
+        if self.buf.capacity() - self.buf.len() < 20 {
+            self.buf.reserve_exact((self.buf.len() / 4).max(28));
+        }
+        if self.n == 0 {
+            self.first_t = t;
+            put_bits(&mut self.buf, &mut self.free, bits, 64);
+        } else {
+            let delta = t.wrapping_sub(self.last_t);
+            self.push_time(delta.wrapping_sub(self.delta));
+            self.delta = delta;
+            self.push_value(bits ^ self.last_v);
+        }
+        self.last_t = t;
+        self.last_v = bits;
+        self.n += 1;
+    }
+
+    fn push_time(&mut self, change: i64) {
+        if change == 0 {
+            return put_bits(&mut self.buf, &mut self.free, 0, 1);
+        }
+        for (prefix, prefix_len, bits) in TIME_CLASSES {
+            let half = 1i64 << (bits - 1);
+            if (-half..half).contains(&change) {
+                let payload = (change as u64) & ((1 << bits) - 1);
+                return put_bits(&mut self.buf, &mut self.free, (prefix << bits) | payload, prefix_len + bits);
+            }
+        }
+        put_bits(&mut self.buf, &mut self.free, 0b1111, 4);
+        put_bits(&mut self.buf, &mut self.free, change as u64, 64);
+    }
+
+    fn push_value(&mut self, xor: u64) {
+        if xor == 0 {
+            return put_bits(&mut self.buf, &mut self.free, 0, 1);
+        }
+        let leading = xor.leading_zeros().min(MAX_LEADING);
+        let trailing = xor.trailing_zeros();
+        let significant = 64 - leading - trailing;
+        if self.leading != NO_WINDOW && leading >= self.leading.into() && trailing >= self.trailing.into() {
+            let n = 64 - u32::from(self.leading) - u32::from(self.trailing);
+            // A much narrower value gets its own window: 11 bits of description are soon paid back.
+            if n < significant + 11 {
+                put_bits(&mut self.buf, &mut self.free, 0b10, 2);
+                return put_bits(&mut self.buf, &mut self.free, xor >> self.trailing, n);
+            }
+        }
+        self.leading = leading as u8;
+        self.trailing = trailing as u8;
+        let head = (0b11 << 11) | (u64::from(leading) << 6) | u64::from(significant - 1);
+        put_bits(&mut self.buf, &mut self.free, head, 13);
+        put_bits(&mut self.buf, &mut self.free, xor >> trailing, significant);
+    }
+}
+
+/// Decodes `n` samples of a bit stream whose first time is `first_t`; gives each to `each` until that says `false`. `None` on damage.
+pub(crate) fn decode(
+    bits: &[u8],
+    n: usize,
+    first_t: TimestampMs,
+    mut each: impl FnMut(TimestampMs, f64) -> bool,
+) -> Option<()> {
+    if n == 0 {
+        return Some(());
+    }
+    let mut r = BitReader::new(bits);
+    let (mut t, mut delta, mut v) = (first_t, 0i64, r.take(64)?);
+    let (mut trailing, mut significant) = (0u32, 0u32);
+    if !each(t, f64::from_bits(v)) {
+        return Some(());
+    }
+    for _ in 1..n {
+        let class = r.take_ones(4)?;
+        if class > 0 {
+            let change = match TIME_CLASSES.get(class as usize - 1) {
+                Some((_, _, bits)) => {
+                    let raw = r.take(*bits)?;
+                    ((raw << (64 - bits)) as i64) >> (64 - bits)
+                }
+                None => r.take(64)? as i64,
+            };
+            delta = delta.wrapping_add(change);
+        }
+        t = t.wrapping_add(delta);
+        match r.take_ones(2)? {
+            0 => {}
+            1 => {
+                if significant == 0 {
+                    return None;
+                }
+                v ^= r.take(significant)? << trailing;
+            }
+            _ => {
+                let head = r.take(11)? as u32;
+                significant = (head & 63) + 1;
+                trailing = 64u32.checked_sub((head >> 6) + significant)?;
+                v ^= r.take(significant)? << trailing;
+            }
+        }
+        if !each(t, f64::from_bits(v)) {
+            return Some(());
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,78 @@
+//! What can go wrong in the store.
+
+use std::path::PathBuf;
+
+use crate::disk::dir_lock::LockError;
+
+use super::chunk::DamagedChunk;
+
+/// What can go wrong with the store as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Disk trouble.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Another process has the folder.
+    #[error(transparent)]
+    Locked(#[from] LockError),
+    /// The write-ahead log could not be written: nothing of the batch was stored.
+    #[error("cannot write the write-ahead log in {dir}: {source}")]
+    Wal {
+        /// Folder of the log.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A chunk cannot be decoded.
+    #[error(transparent)]
+    Chunk(#[from] DamagedChunk),
+    /// A block cannot be read.
+    #[error("block {block} is damaged: {reason}")]
+    Block {
+        /// Name of the block's folder.
+        block: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+/// Why one sample was refused; each has its own counter and its own consequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The reference is not (or no longer) known; resolve the labels again.
+    #[error("unknown series reference")]
+    UnknownRef,
+    /// Same time, other value.
+    #[error("duplicate sample for timestamp")]
+    Duplicate,
+    /// Older than the newest sample and outside the out-of-order window.
+    #[error("out of order sample")]
+    OutOfOrder,
+    /// Older than the store takes.
+    #[error("out of bounds")]
+    TooOld,
+    /// Too far in the future.
+    #[error("too far in the future")]
+    TooNew,
+    /// A limit on series was reached.
+    #[error("series limit reached")]
+    SeriesLimit,
+    /// The label set cannot be stored (no metric name, a bad name or value).
+    #[error("invalid labels")]
+    InvalidLabels,
+}
+
+impl AppendError {
+    /// The word for it in `campanile_tsdb_samples_refused_total{reason}`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            AppendError::UnknownRef => "unknown_ref",
+            AppendError::Duplicate => "duplicate",
+            AppendError::OutOfOrder => "out_of_order",
+            AppendError::TooOld => "too_old",
+            AppendError::TooNew => "too_new",
+            AppendError::SeriesLimit => "series_limit",
+            AppendError::InvalidLabels => "invalid_labels",
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The head: the newest hours of all series, in memory. One lock guards it; what appenders ask most often is answered without
+//! the lock by [`lookup`].
+
+pub(crate) mod late;
+pub(crate) mod lookup;
+pub(crate) mod series;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use self::lookup::Lookup;
+use self::series::Series;
+use super::SeriesRef;
+use super::chunk::{is_xor, pack};
+use super::label_index::LabelIndex;
+use super::self_metrics::{HEAD_SERIES, SERIES_CREATED, SERIES_REMOVED};
+use crate::model::TimestampMs;
+use crate::model::labels::packed_labels;
+
+/// Series in one allocation: growing must not copy a million of them.
+const PAGE: usize = 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// Which series carry which labels.
+    pub labels: LabelIndex,
+    pages: Vec<Vec<Series>>,
+    free: Vec<u32>,
+    /// Given to new series; raised whenever places become free, so that an old reference never means a new series.
+    pub epoch: u32,
+    /// Time of the oldest sample ever stored since the last cut.
+    pub min_t: TimestampMs,
+    /// Time of the newest sample.
+    pub max_t: TimestampMs,
+    /// Samples before this are in blocks.
+    pub visible_from: TimestampMs,
+    /// Series with closed chunks that may become smaller.
+    pub to_pack: Vec<u32>,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Head {
+            labels: LabelIndex::default(),
+            pages: Vec::new(),
+            free: Vec::new(),
+            epoch: 1,
+            min_t: TimestampMs::MAX,
+            max_t: TimestampMs::MIN,
+            visible_from: TimestampMs::MIN,
+            to_pack: Vec::new(),
+        }
+    }
+}
+
+impl Head {
+    /// The series in a place, if there is one.
+    pub(crate) fn at(&self, slot: u32) -> Option<&Series> {
+        self.pages.get(slot as usize / PAGE)?.get(slot as usize % PAGE).filter(|s| s.epoch != 0)
+    }
+
+    /// The series of a reference.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, r: SeriesRef) -> Option<&mut Series> {
+        let slot = r.slot() as usize;
+        self.pages.get_mut(slot / PAGE)?.get_mut(slot % PAGE).filter(|s| s.epoch == r.epoch() && s.epoch != 0)
+    }
+
+    /// The series of a reference.
+    pub(crate) fn get(&self, r: SeriesRef) -> Option<&Series> {
+        self.at(r.slot()).filter(|s| s.epoch == r.epoch())
+    }
+
+    /// How many places there are, free ones counted.
+    pub(crate) fn slots(&self) -> u32 {
+        self.pages.iter().map(|p| p.len() as u32).sum()
+    }
+
+    /// Makes a series that is not there yet.
+    pub(crate) fn create(&mut self, lookup: &Lookup, packed: &str, hash: u128) -> SeriesRef {
+        let slot = self.free.pop().unwrap_or_else(|| self.slots_end());
+        let r = SeriesRef::new(slot, self.epoch);
+        self.place(lookup, packed, hash, r);
+        SERIES_CREATED.inc();
+        r
+    }
+
+    fn slots_end(&self) -> u32 {
+        match self.pages.split_last() {
+            Some((last, full)) => (full.len() * PAGE + last.len()) as u32,
+            None => 0,
+        }
+    }
+
+    /// Makes a series under a reference that the log or a checkpoint gives it. Whatever holds the place is gone since.
+    pub(crate) fn restore(&mut self, lookup: &Lookup, packed: &str, r: SeriesRef) {
+        if let Some(old) = self.at(r.slot()) {
+            if old.epoch == r.epoch() {
+                return;
+            }
+            self.remove(lookup, r.slot());
+        }
+        self.epoch = self.epoch.max(r.epoch());
+        let hash = lookup.hash(packed);
+        // The same labels under an older reference: the series was dropped and came back.
+        if let Some(old) = lookup.view().find(hash) {
+            self.remove(lookup, old.slot());
+        }
+        self.place(lookup, packed, hash, r);
+        if let Some(f) = lookup.view().facts(r) {
+            f.logged.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn place(&mut self, lookup: &Lookup, packed: &str, hash: u128, r: SeriesRef) {
+        let slot = r.slot() as usize;
+        let labels = &mut self.labels;
+        let pairs: Box<[u32]> = packed_labels(packed).map(|(text, n, v)| labels.intern(text, n, v)).collect();
+        labels.add(r.slot(), &pairs);
+        while self.slots_end() as usize <= slot {
+            if self.pages.last().is_none_or(|p| p.len() == PAGE) {
+                self.pages.push(Vec::with_capacity(PAGE));
+            }
+            if let Some(p) = self.pages.last_mut() {
+                p.push(Series::default());
+            }
+        }
+        if let Some(s) = self.pages.get_mut(slot / PAGE).and_then(|p| p.get_mut(slot % PAGE)) {
+            *s = Series::new(pairs, r.epoch());
+        }
+        lookup.insert(hash, r.slot(), r.epoch(), TimestampMs::MIN);
+        HEAD_SERIES.inc();
+    }
+
+    fn remove(&mut self, lookup: &Lookup, slot: u32) {
+        let Some(s) = self.pages.get_mut(slot as usize / PAGE).and_then(|p| p.get_mut(slot as usize % PAGE)) else {
+            return;
+        };
+        let old = std::mem::take(s);
+        let mut packed = String::new();
+        self.labels.packed(&old.pairs, &mut packed);
+        self.labels.remove(slot, &old.pairs);
+        lookup.remove(lookup.hash(&packed), slot);
+        HEAD_SERIES.dec();
+    }
+
+    /// After a replay: places without a series become free, and new series get a new epoch.
+    pub(crate) fn finish_replay(&mut self) {
+        self.epoch = self.epoch.saturating_add(1);
+        self.free = (0..self.slots_end()).rev().filter(|slot| self.at(*slot).is_none()).collect();
+    }
+
+    /// Drops the chunks before `t` of the series in some places, and the series that were empty the last time too.
+    pub(crate) fn drop_before(&mut self, lookup: &Lookup, t: TimestampMs, slots: std::ops::Range<u32>) -> u64 {
+        let mut gone = Vec::new();
+        for slot in slots {
+            let Some(s) = self.pages.get_mut(slot as usize / PAGE).and_then(|p| p.get_mut(slot as usize % PAGE)) else {
+                break;
+            };
+            if s.epoch == 0 {
+                continue;
+            }
+            s.drop_before(t);
+            if !s.is_empty() {
+                s.idle = false;
+            } else if std::mem::replace(&mut s.idle, true) {
+                // Only in the second round: a series without samples may belong to a batch under way.
+                gone.push(slot);
+            }
+        }
+        for slot in &gone {
+            self.remove(lookup, *slot);
+        }
+        self.free.extend(&gone);
+        SERIES_REMOVED.inc_by(gone.len() as u64);
+        gone.len() as u64
+    }
+
+    /// Ends a round of [`Self::drop_before`].
+    pub(crate) fn finish_drop(&mut self) {
+        self.labels.sweep();
+        self.epoch = self.epoch.saturating_add(1);
+    }
+
+    /// Gives a series smaller chunks where they still are the same chunks.
+    pub(crate) fn exchange(&mut self, slot: u32, pairs: Vec<(Arc<super::chunk::Chunk>, Arc<super::chunk::Chunk>)>) {
+        let Some(s) = self.pages.get_mut(slot as usize / PAGE).and_then(|p| p.get_mut(slot as usize % PAGE)) else {
+            return;
+        };
+        for (old, new) in pairs {
+            if let Some(c) = s.closed.iter_mut().find(|c| Arc::ptr_eq(c, &old)) {
+                *c = new;
+            }
+        }
+    }
+}
+
+/// Chunks that [`pack`] makes smaller, with what they become.
+pub(crate) fn packed(chunks: &[Arc<super::chunk::Chunk>]) -> Vec<(Arc<super::chunk::Chunk>, Arc<super::chunk::Chunk>)> {
+    chunks.iter().filter(|c| is_xor(&c.data)).filter_map(|c| Some((c.clone(), Arc::new(pack(c)?)))).collect()
+}

@@ -1,0 +1,295 @@
+//! One series of the head: its labels, closed chunks, the open chunk, and what few series need.
+
+use std::sync::Arc;
+
+use super::late::{Late, LateHistogram, Rare};
+use crate::model::{FloatHistogram, TimestampMs};
+use crate::tsdb::chunk::histogram::{OpenHistograms, identical};
+use crate::tsdb::chunk::xor::OpenXor;
+use crate::tsdb::chunk::{Chunk, View, is_histograms, seal_histograms, seal_xor};
+use crate::tsdb::error::AppendError;
+use crate::tsdb::limits::{CHUNK_SAMPLES, LATE_SAMPLES, block_number};
+
+/// A series. Kept near 130 bytes: a million of them must fit beside their open chunks.
+#[derive(Debug)]
+pub(crate) struct Series {
+    /// Numbers of its labels in the label index, in order of names.
+    pub pairs: Box<[u32]>,
+    /// Chunks that take no more samples; those of floats are in order and do not overlap, those of histograms likewise.
+    pub closed: Vec<Arc<Chunk>>,
+    open: OpenXor,
+    pub rare: Option<Box<Rare>>,
+    /// Time of the newest sample.
+    pub newest: TimestampMs,
+    /// Zero if the place is free.
+    pub epoch: u32,
+    /// Had no samples when the head was last swept.
+    pub idle: bool,
+}
+
+/// Where a sample goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// After all others.
+    Next,
+    /// Before some.
+    Late,
+    /// It is there already.
+    Same,
+}
+
+/// A sample's value as asked about.
+pub(crate) enum Value<'a> {
+    Float(f64),
+    Histogram(&'a FloatHistogram),
+}
+
+/// What a query takes out of a series: chunks in order, and late samples not merged yet.
+#[derive(Debug, Default)]
+pub(crate) struct Captured {
+    pub chunks: Vec<Arc<Chunk>>,
+    pub late: Vec<Late>,
+    pub late_histograms: Vec<LateHistogram>,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Series {
+            pairs: Box::default(),
+            closed: Vec::new(),
+            open: OpenXor::default(),
+            rare: None,
+            newest: TimestampMs::MIN,
+            epoch: 0,
+            idle: false,
+        }
+    }
+}
+
+impl Series {
+    pub(crate) fn new(pairs: Box<[u32]>, epoch: u32) -> Self {
+        Series { pairs, epoch, ..Series::default() }
+    }
+
+    /// Whether it holds no sample.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.closed.is_empty() && self.open.len() == 0 && self.rare.as_ref().is_none_or(|r| r.is_empty())
+    }
+
+    /// How many chunks it has, open ones counted.
+    pub(crate) fn chunk_count(&self) -> usize {
+        let histograms = self.rare.as_ref().is_some_and(|r| r.open.len() > 0);
+        self.closed.len() + usize::from(self.open.len() > 0) + usize::from(histograms)
+    }
+
+    /// How many samples it has (reads the heads of all chunks).
+    pub(crate) fn sample_count(&self) -> u64 {
+        let closed: usize = self.closed.iter().map(|c| View::parse(&c.data).map_or(0, |v| v.len())).sum();
+        let rare = self.rare.as_ref().map_or(0, |r| usize::from(r.open.len()) + r.late.len() + r.late_histograms.len());
+        (closed + usize::from(self.open.len()) + rare) as u64
+    }
+
+    /// Where a sample belongs; samples older than `floor` must come in order.
+    pub(crate) fn place(&self, t: TimestampMs, v: &Value<'_>, floor: TimestampMs) -> Result<Place, AppendError> {
+        if t > self.newest || self.epoch == 0 {
+            return Ok(Place::Next);
+        }
+        if t < floor && t != self.newest {
+            return Err(AppendError::OutOfOrder);
+        }
+        match (self.at(t), v) {
+            (None, _) if t < floor => Err(AppendError::OutOfOrder),
+            (None, _) => Ok(Place::Late),
+            (Some(Found::Float(old)), Value::Float(new)) if old.to_bits() == new.to_bits() => Ok(Place::Same),
+            (Some(Found::Histogram(old)), Value::Histogram(new)) if identical(&old, new) => Ok(Place::Same),
+            (Some(_), _) => Err(AppendError::Duplicate),
+        }
+    }
+
+    fn at(&self, t: TimestampMs) -> Option<Found> {
+        // The newest sample is asked about most: senders repeat it.
+        if self.open.len() > 0 && t == self.open.last_t() {
+            return Some(Found::Float(self.open.last_v()));
+        }
+        if let Some(r) = &self.rare {
+            if let Ok(i) = r.late.binary_search_by_key(&t, |l| l.t) {
+                return r.late.get(i).map(|l| Found::Float(l.v));
+            }
+            if let Ok(i) = r.late_histograms.binary_search_by_key(&t, |l| l.t) {
+                return r.late_histograms.get(i).map(|l| Found::Histogram(l.h.clone()));
+            }
+        }
+        let mut captured = Captured::default();
+        self.capture(t, t, &mut captured);
+        let mut found = None;
+        for c in &captured.chunks {
+            let Ok(view) = View::parse(&c.data) else { continue };
+            // A chunk of our own memory cannot be damaged; if it were, the sample would be taken as new.
+            let _damage = view.floats(|x, v| {
+                if x == t {
+                    found = Some(Found::Float(v));
+                }
+                x < t
+            });
+            let _damage = view.histograms(|x, h| {
+                if x == t {
+                    found = Some(Found::Histogram(h.clone()));
+                }
+                x < t
+            });
+        }
+        found
+    }
+
+    /// Stores a float where [`Self::place`] said. Returns whether a chunk was closed.
+    pub(crate) fn push_float(&mut self, place: Place, t: TimestampMs, v: f64, start: TimestampMs) -> bool {
+        match place {
+            Place::Same => false,
+            Place::Late => {
+                let rare = self.rare.get_or_insert_default();
+                let i = rare.late.partition_point(|l| l.t < t);
+                rare.late.insert(i, Late { t, v, start });
+                rare.late.len() >= LATE_SAMPLES && self.merge_late()
+            }
+            Place::Next => {
+                self.newest = t;
+                self.push_next(t, v, start)
+            }
+        }
+    }
+
+    fn push_next(&mut self, t: TimestampMs, v: f64, start: TimestampMs) -> bool {
+        let full = self.open.len() > 0
+            && (self.open.len() >= CHUNK_SAMPLES || block_number(self.open.first_t()) != block_number(t));
+        if full {
+            self.close_floats();
+        }
+        let known = self.rare.as_ref().and_then(|r| r.starts.last()).map_or(0, |s| s.1);
+        if start != known {
+            let n = self.open.len();
+            self.rare.get_or_insert_default().starts.push((n, start));
+        }
+        self.open.push(t, v);
+        full
+    }
+
+    fn close_floats(&mut self) {
+        let starts = self.rare.as_mut().map(|r| std::mem::take(&mut r.starts)).unwrap_or_default();
+        self.closed.reserve_exact(1);
+        self.closed.push(Arc::new(seal_xor(&self.open, &starts)));
+        self.open.clear();
+    }
+
+    /// Stores a histogram where [`Self::place`] said. Returns whether a chunk was closed.
+    pub(crate) fn push_histogram(
+        &mut self,
+        place: Place,
+        t: TimestampMs,
+        h: &Arc<FloatHistogram>,
+        start: TimestampMs,
+    ) -> bool {
+        let rare = self.rare.get_or_insert_default();
+        match place {
+            Place::Same => return false,
+            Place::Late => {
+                let i = rare.late_histograms.partition_point(|l| l.t < t);
+                rare.late_histograms.insert(i, LateHistogram { t, h: h.clone(), start });
+                return false;
+            }
+            Place::Next => {}
+        }
+        self.newest = t;
+        let full = rare.open.len() > 0
+            && (rare.open.len() >= CHUNK_SAMPLES || block_number(rare.open.first_t()) != block_number(t));
+        if full {
+            let starts = std::mem::take(&mut rare.histogram_starts);
+            self.closed.push(Arc::new(seal_histograms(&rare.open, &starts)));
+            rare.open = OpenHistograms::default();
+        }
+        if start != rare.histogram_starts.last().map_or(0, |s| s.1) {
+            rare.histogram_starts.push((rare.open.len(), start));
+        }
+        rare.open.push(t, h.clone());
+        full
+    }
+
+    /// Merges the late floats into the chunks they belong to, so that chunks stay in order.
+    fn merge_late(&mut self) -> bool {
+        let Some(rare) = self.rare.as_mut() else { return false };
+        let late = std::mem::take(&mut rare.late);
+        let Some(from) = late.first().map(|l| l.t) else { return false };
+        let open_starts = std::mem::take(&mut rare.starts);
+        let mut rows = late;
+        let mut kept = Vec::with_capacity(self.closed.len() + 2);
+        let open = (self.open.len() > 0).then(|| Arc::new(seal_xor(&self.open, &open_starts)));
+        self.open.clear();
+        for c in self.closed.drain(..).chain(open) {
+            if c.maxt < from || is_histograms(&c.data) || super::late::rows(&c, &mut rows).is_err() {
+                kept.push(c);
+            }
+        }
+        self.closed = kept;
+        rows.sort_unstable_by_key(|r| r.t);
+        for r in rows {
+            self.push_next(r.t, r.v, r.start);
+        }
+        true
+    }
+
+    /// Adds what lies in `[mint, maxt]` to `out`.
+    pub(crate) fn capture(&self, mint: TimestampMs, maxt: TimestampMs, out: &mut Captured) {
+        let overlaps = |a: TimestampMs, b: TimestampMs| a <= maxt && b >= mint;
+        out.chunks.extend(self.closed.iter().filter(|c| overlaps(c.mint, c.maxt)).cloned());
+        if self.open.len() > 0 && overlaps(self.open.first_t(), self.open.last_t()) {
+            let starts = self.rare.as_ref().map_or(&[][..], |r| &r.starts);
+            out.chunks.push(Arc::new(seal_xor(&self.open, starts)));
+        }
+        let Some(r) = &self.rare else { return };
+        if r.open.last().is_some_and(|l| overlaps(r.open.first_t(), l.0)) {
+            out.chunks.push(Arc::new(seal_histograms(&r.open, &r.histogram_starts)));
+        }
+        out.late.extend(r.late.iter().filter(|l| overlaps(l.t, l.t)));
+        out.late_histograms.extend(r.late_histograms.iter().filter(|l| overlaps(l.t, l.t)).cloned());
+    }
+
+    /// Whether anything lies in `[mint, maxt]`.
+    pub(crate) fn has_between(&self, mint: TimestampMs, maxt: TimestampMs) -> bool {
+        let overlaps = |a: TimestampMs, b: TimestampMs| a <= maxt && b >= mint;
+        (self.open.len() > 0 && overlaps(self.open.first_t(), self.open.last_t()))
+            || self.closed.iter().any(|c| overlaps(c.mint, c.maxt))
+            || self.rare.as_ref().is_some_and(|r| {
+                r.open.last().is_some_and(|l| overlaps(r.open.first_t(), l.0))
+                    || r.late.iter().any(|l| overlaps(l.t, l.t))
+                    || r.late_histograms.iter().any(|l| overlaps(l.t, l.t))
+            })
+    }
+
+    /// Drops all chunks that end before `t`; chunks never reach over the end of a block.
+    pub(crate) fn drop_before(&mut self, t: TimestampMs) {
+        self.closed.retain(|c| c.maxt >= t);
+        self.closed.shrink_to_fit();
+        if self.open.len() > 0 && self.open.last_t() < t {
+            self.open.clear();
+            self.open.shrink();
+            if let Some(r) = &mut self.rare {
+                r.starts.clear();
+            }
+        }
+        if let Some(r) = &mut self.rare {
+            if r.open.last().is_some_and(|l| l.0 < t) {
+                r.open = OpenHistograms::default();
+                r.histogram_starts.clear();
+            }
+            r.late.retain(|l| l.t >= t);
+            r.late_histograms.retain(|l| l.t >= t);
+            if r.is_empty() {
+                self.rare = None;
+            }
+        }
+    }
+}
+
+enum Found {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
+}

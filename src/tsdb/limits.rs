@@ -1,0 +1,21 @@
+//! The numbers the store is built around, each with its reason.
+
+use crate::model::TimestampMs;
+
+/// Length of the smallest block. Two hours as in Prometheus: the head stays small, and a block has some hundred samples a series.
+pub(crate) const BLOCK_RANGE_MS: i64 = 2 * 3600 * 1000;
+/// Samples in a chunk. At 15 s two chunks fill a block's range; longer ones compress no better and cost more to read in part.
+pub(crate) const CHUNK_SAMPLES: u16 = 240;
+/// Late samples a series collects before they are merged into its chunks.
+pub(crate) const LATE_SAMPLES: usize = 480;
+/// The head keeps at least this much beyond a block's end, so that slow senders still find their window open.
+pub(crate) const HEAD_MARGIN_MS: i64 = 3600 * 1000;
+/// Metric families whose metadata is kept; far more than any fleet has, but an end to abuse.
+pub(crate) const MAX_METADATA: usize = 200_000;
+/// Different metadata kept for one metric family (targets disagree while versions roll out).
+pub(crate) const METADATA_VERSIONS: usize = 4;
+
+/// The number of the block range a time falls into.
+pub(crate) fn block_number(t: TimestampMs) -> i64 {
+    t.div_euclid(BLOCK_RANGE_MS)
+}

@@ -1,0 +1,41 @@
+//! What the store counts about itself.
+
+use std::sync::LazyLock;
+
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
+
+use super::error::AppendError;
+use crate::telemetry::metrics;
+
+macro_rules! metric {
+    ($name:ident: $kind:ty = $make:expr) => {
+        pub(crate) static $name: LazyLock<$kind> = LazyLock::new(|| $make);
+    };
+}
+
+metric!(HEAD_SERIES: IntGauge = metrics::gauge("campanile_tsdb_head_series", "Series in the head."));
+metric!(HEAD_CHUNKS: IntGauge = metrics::gauge("campanile_tsdb_head_chunks", "Chunks in the head."));
+metric!(SERIES_CREATED: IntCounter = metrics::counter("campanile_tsdb_head_series_created_total", "Series created in the head."));
+metric!(SERIES_REMOVED: IntCounter = metrics::counter("campanile_tsdb_head_series_removed_total", "Series removed from the head."));
+metric!(APPENDED: IntCounter = metrics::counter("campanile_tsdb_samples_appended_total", "Samples stored."));
+metric!(LATE: IntCounter = metrics::counter("campanile_tsdb_samples_out_of_order_total", "Samples stored although newer ones of their series were there."));
+metric!(REFUSED: IntCounterVec = metrics::counter_vec("campanile_tsdb_samples_refused_total", "Samples and series refused.", &["reason"]));
+metric!(EXEMPLARS: IntCounter = metrics::counter("campanile_tsdb_exemplars_appended_total", "Exemplars stored."));
+metric!(EXEMPLARS_REFUSED: IntCounter = metrics::counter("campanile_tsdb_exemplars_refused_total", "Exemplars older than the newest of their series."));
+metric!(METADATA_REFUSED: IntCounter = metrics::counter("campanile_tsdb_metadata_refused_total", "Metadata not kept because too many metrics have some."));
+metric!(WAL_BYTES: IntGauge = metrics::gauge("campanile_tsdb_wal_bytes", "Bytes of the write-ahead log on disk."));
+metric!(WAL_FAILURES: IntCounter = metrics::counter("campanile_tsdb_wal_failures_total", "Writes or syncs of the write-ahead log that failed."));
+metric!(WAL_FSYNC: Histogram = metrics::seconds("campanile_tsdb_wal_fsync_seconds", "Time of syncs of the write-ahead log."));
+metric!(REPLAY: Gauge = metrics::float_gauge("campanile_tsdb_replay_seconds", "Time of the last replay of the write-ahead log."));
+metric!(REPLAY_LOST: IntCounter = metrics::counter("campanile_tsdb_replay_lost_bytes_total", "Bytes of the write-ahead log that could not be replayed."));
+metric!(BLOCKS: IntGauge = metrics::gauge("campanile_tsdb_blocks", "Blocks on disk."));
+metric!(BLOCK_BYTES: IntGauge = metrics::gauge("campanile_tsdb_block_bytes", "Bytes of blocks on disk."));
+metric!(BLOCKS_DAMAGED: IntCounter = metrics::counter("campanile_tsdb_blocks_damaged_total", "Blocks set aside because they cannot be read."));
+metric!(COMPACTIONS: IntCounter = metrics::counter("campanile_tsdb_compactions_total", "Blocks written, from the head or from other blocks."));
+metric!(MAINTENANCE_FAILURES: IntCounter = metrics::counter("campanile_tsdb_maintenance_failures_total", "Rounds of cutting, compaction and retention that failed."));
+
+/// Counts a refusal.
+pub(crate) fn refused(e: AppendError) -> AppendError {
+    REFUSED.with_label_values(&[e.reason()]).inc();
+    e
+}

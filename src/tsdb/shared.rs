@@ -1,0 +1,183 @@
+//! What the database, its appenders and its maintenance thread share.
+//!
+//! Locks are taken in this order: `writing`, then `head`, then `blocks`, then `exemplars` or `metadata`. `writing` puts commits in a row,
+//! so that the log and the head see them in the same order; `head` is held for writing only while a batch is stored.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::SeriesRef;
+use super::appender::Buffers;
+use super::block::{Block, BlockIndex, catalog};
+use super::error::{AppendError, Error};
+use super::exemplars::{Exemplars, Kept};
+use super::head::Head;
+use super::head::lookup::Lookup;
+use super::metadata::MetadataStore;
+use super::options::Options;
+use super::self_metrics as count;
+use super::wal_record::Batch;
+use crate::disk::wal::Wal;
+use crate::model::TimestampMs;
+
+/// Memory of appenders kept for the next ones.
+const MAX_KEPT_BUFFERS: usize = 8;
+
+/// What only one commit at a time may touch.
+#[derive(Debug, Default)]
+pub(crate) struct Writing {
+    /// Memory for the record of the log.
+    pub record: Vec<u8>,
+    /// For each segment of the log the time of its newest sample.
+    pub segments: BTreeMap<u64, TimestampMs>,
+}
+
+/// See the module.
+pub(crate) struct Shared {
+    pub dir: PathBuf,
+    pub options: Options,
+    pub lookup: Lookup,
+    pub wal: Wal,
+    /// Samples before this are refused: they belong to blocks.
+    pub min_valid: AtomicI64,
+    pub blocks: RwLock<Vec<Arc<Block>>>,
+    /// Held while blocks are cut, compacted or retired.
+    pub maintaining: Mutex<()>,
+    /// Whether the store is closing, and the bell for it.
+    pub stop: (Mutex<bool>, Condvar),
+    pub writing: Mutex<Writing>,
+    pub head: RwLock<Head>,
+    pub exemplars: Mutex<Exemplars>,
+    pub metadata: Mutex<MetadataStore>,
+    pub buffers: Mutex<Vec<Buffers>>,
+}
+
+impl Shared {
+    pub(crate) fn read_head(&self) -> RwLockReadGuard<'_, Head> {
+        // A panic under the lock is a bug of ours; going on with what is there beats refusing everything.
+        self.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write_head(&self) -> RwLockWriteGuard<'_, Head> {
+        self.head.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn read_blocks(&self) -> RwLockReadGuard<'_, Vec<Arc<Block>>> {
+        self.blocks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write_blocks(&self) -> RwLockWriteGuard<'_, Vec<Arc<Block>>> {
+        self.blocks.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_exemplars(&self) -> MutexGuard<'_, Exemplars> {
+        self.exemplars.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_metadata(&self) -> MutexGuard<'_, MetadataStore> {
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Samples older than this must come in order within their series.
+    pub(crate) fn floor(&self, head: &Head) -> TimestampMs {
+        head.max_t.saturating_sub(self.options.out_of_order_window_ms)
+    }
+
+    /// The series of a label set, made if need be.
+    pub(crate) fn find_or_create(&self, packed: &str, hash: u128) -> Result<SeriesRef, AppendError> {
+        let mut head = self.write_head();
+        if let Some(r) = self.lookup.view().find(hash) {
+            return Ok(r);
+        }
+        let limit = self.options.max_series;
+        if limit > 0 && head.labels.all().len() >= limit {
+            return Err(AppendError::SeriesLimit);
+        }
+        Ok(head.create(&self.lookup, packed, hash))
+    }
+
+    /// Appends a record to the log; on failure nothing of it will come back.
+    pub(crate) fn append_to_wal(
+        &self,
+        record: &[u8],
+        max_t: Option<TimestampMs>,
+        writing: &mut Writing,
+    ) -> Result<(), Error> {
+        let position = self.wal.append(record).map_err(|source| {
+            count::WAL_FAILURES.inc();
+            Error::Wal { dir: self.dir.clone(), source }
+        })?;
+        count::WAL_BYTES.add(record.len() as i64);
+        let newest = writing.segments.entry(position.segment).or_insert(TimestampMs::MIN);
+        *newest = (*newest).max(max_t.unwrap_or(TimestampMs::MIN));
+        Ok(())
+    }
+
+    /// Keeps the exemplars and the metadata of a batch.
+    pub(crate) fn apply_annotations(&self, batch: &mut Batch) {
+        if !batch.exemplars.is_empty() {
+            let mut exemplars = self.lock_exemplars();
+            for (r, e) in batch.exemplars.drain(..) {
+                match exemplars.add(r, e) {
+                    Kept::Stored => count::EXEMPLARS.inc(),
+                    Kept::Same => {}
+                    Kept::Old => count::EXEMPLARS_REFUSED.inc(),
+                }
+            }
+        }
+        if !batch.metadata.is_empty() {
+            let mut metadata = self.lock_metadata();
+            for (name, m) in batch.metadata.drain(..) {
+                if !metadata.note(&name, m) {
+                    count::METADATA_REFUSED.inc();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn take_buffers(&self) -> Buffers {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_buffers(&self, mut buffers: Buffers) {
+        if buffers.is_modest() {
+            buffers.clear();
+            let mut kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < MAX_KEPT_BUFFERS {
+                kept.push(buffers);
+            }
+        }
+    }
+
+    /// The index of a block; a block that cannot be read is set aside, so that the rest goes on.
+    pub(crate) fn index_of(&self, block: &Arc<Block>) -> Option<Arc<BlockIndex>> {
+        match block.index() {
+            Ok(index) => Some(index),
+            Err(e) => {
+                self.write_blocks().retain(|b| !Arc::ptr_eq(b, block));
+                catalog::set_aside(&block.dir, &e);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The oldest time that retention keeps.
+    pub(crate) fn retained_from(&self) -> TimestampMs {
+        self.options.clock.now_ms().saturating_sub(self.options.retention_ms)
+    }
+
+    /// The block ranges' end up to which the head has been cut.
+    pub(crate) fn cut_at(&self) -> TimestampMs {
+        self.min_valid.load(Ordering::Relaxed)
+    }
+}

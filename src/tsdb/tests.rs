@@ -1,0 +1,60 @@
+//! Tests of the store through its public API.
+
+mod crash;
+mod model;
+mod rules;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Column, Db, Options};
+use crate::exec::clock::ManualClock;
+use crate::model::{FloatHistogram, Labels, Matcher};
+
+/// A moment at the start of a block's range.
+pub(super) const T0: i64 = 236_111 * 7_200_000;
+
+pub(super) fn options(clock: &Arc<ManualClock>) -> Options {
+    Options { clock: clock.clone(), maintenance: false, ..Options::default() }
+}
+
+pub(super) fn open(dir: &Path, clock: &Arc<ManualClock>) -> Db {
+    Db::open(dir, options(clock)).unwrap()
+}
+
+pub(super) fn labels(i: usize) -> Labels {
+    Labels::from_pairs([("__name__", "m"), ("i", &i.to_string()), ("job", "test")])
+}
+
+pub(super) fn histogram(n: u64) -> FloatHistogram {
+    FloatHistogram {
+        count: n as f64,
+        sum: n as f64 / 3.0,
+        positive_buckets: vec![n as f64, 1.0],
+        ..FloatHistogram::default()
+    }
+}
+
+/// All series of metric `m` with the bits of their floats and the counts of their histograms.
+pub(super) type Content = Vec<(Labels, Vec<(i64, u64)>, Vec<(i64, u64)>)>;
+
+pub(super) fn content(db: &Db, mint: i64, maxt: i64) -> Content {
+    let selection = db.select(&[Matcher::equal("__name__", "m")], mint, maxt).unwrap();
+    (0..selection.len())
+        .map(|i| {
+            let mut c = Column::default();
+            selection.read(i, mint, maxt, &mut c).unwrap();
+            let floats = c.t.iter().copied().zip(c.v.iter().map(|v| v.to_bits())).collect();
+            (selection.labels(i), floats, c.ht.iter().copied().zip(c.h.iter().map(|h| h.count as u64)).collect())
+        })
+        // A series whose chunks overlap the range may turn out to have no sample in it.
+        .filter(|(_, floats, histograms): &(_, Vec<_>, Vec<_>)| !floats.is_empty() || !histograms.is_empty())
+        .collect()
+}
+
+pub(super) fn put(db: &Db, i: usize, t: i64, v: f64) {
+    let mut a = db.appender();
+    let r = a.series(&labels(i)).unwrap();
+    a.float(r, t, v, 0).unwrap();
+    assert_eq!(a.commit().unwrap().samples, 1);
+}
