@@ -180,30 +180,44 @@ pub fn level_of_line(line: &str) -> &'static str {
 }
 
 /// Words that give a level away, in the order they are tried.
-const WORDS: [(&str, &[&str]); 5] = [
-    ("info", &["info", "INFO"]),
-    ("error", &["err:", "ERR:", "[err]", "[ERR]", "[error]", "[ERROR]"]),
-    ("warn", &["warn:", "WARN:", "[warn]", "[WARN]", "warning", "WARNING"]),
-    ("critical", &["critical:", "CRITICAL:", "[critical]", "[CRITICAL]"]),
-    ("debug", &["debug", "DEBUG"]),
+const WORDS: [(&str, &str); 9] = [
+    ("trace", "trace"),
+    ("debug", "debug"),
+    ("fatal", "fatal"),
+    ("critical", "critical"),
+    ("error", "error"),
+    ("err", "error"),
+    ("warning", "warn"),
+    ("warn", "warn"),
+    ("info", "info"),
 ];
 
-static ANY_WORD: LazyLock<Option<regex::Regex>> = LazyLock::new(|| {
-    let all: Vec<String> = WORDS.iter().flat_map(|(_, words)| words.iter().map(|w| regex::escape(w))).collect();
-    regex::Regex::new(&all.join("|")).ok()
-});
+static ANY_WORD: LazyLock<Option<regex::bytes::Regex>> =
+    LazyLock::new(|| regex::bytes::Regex::new("(?i-u)trace|debug|fatal|critical|err|warn|info").ok());
 
-static FINDERS: LazyLock<Vec<(&str, Vec<memmem::Finder<'static>>)>> = LazyLock::new(|| {
-    WORDS.iter().map(|(l, words)| (*l, words.iter().map(|w| memmem::Finder::new(*w)).collect())).collect()
-});
+static FINDERS: LazyLock<[(memmem::Finder<'static>, &str); 9]> =
+    LazyLock::new(|| WORDS.map(|(word, level)| (memmem::Finder::new(word), level)));
 
+/// The level of the first word in [`WORDS`] whose first occurrence in the line, regardless of case, stands by itself.
 fn level_of_words(line: &str) -> &'static str {
     // One pass tells nearly always that no word is there at all.
-    if ANY_WORD.as_ref().is_some_and(|r| !r.is_match(line)) {
+    if ANY_WORD.as_ref().is_some_and(|r| !r.is_match(line.as_bytes())) {
         return "unknown";
     }
-    let found = FINDERS.iter().find(|(_, words)| words.iter().any(|w| w.find(line.as_bytes()).is_some()));
-    found.map_or("unknown", |(level, _)| level)
+    let lower = line.to_ascii_lowercase();
+    let by_itself = |finder: &memmem::Finder<'_>| {
+        finder.find(lower.as_bytes()).is_some_and(|at| {
+            let before = at.checked_sub(1).and_then(|i| lower.as_bytes().get(i));
+            let after = lower.as_bytes().get(at + finder.needle().len());
+            !before.is_some_and(in_word) && !after.is_some_and(in_word)
+        })
+    };
+    FINDERS.iter().find(|(finder, _)| by_itself(finder)).map_or("unknown", |(_, level)| level)
+}
+
+/// Whether a byte belongs to a word. Loki looks at single bytes as at Latin-1 characters, so this does.
+fn in_word(b: &u8) -> bool {
+    matches!(b, b'_' | b'0'..=b'9') || char::from(*b).is_alphabetic()
 }
 
 /// The value of the best level field of a logfmt line; names count regardless of case.
@@ -316,20 +330,24 @@ mod tests {
             (r#"{"severity":"Critical"}"#, "critical"),
             ("[WARN] disk almost full", "warn"),
             ("INFO: started", "info"),
-            ("error: it broke", "unknown"),
+            ("error: it broke", "error"),
             ("a terror attack on words", "unknown"),
             ("lvl=dbg msg=x", "debug"),
-            ("some information", "info"),
-            (r#"{"level":"foo","msg":"error inside"}"#, "unknown"),
+            ("some information", "unknown"),
+            (r#"{"level":"foo","msg":"error inside"}"#, "error"),
             (r#"{"nested":{"level":"debug"}}"#, "debug"),
-            (r#"{"a":{"b":{"level":"warn"}}}"#, "unknown"),
+            (r#"{"a":{"b":{"level":"info_"}}}"#, "unknown"),
             (r#"{"a":[{"level":"warn"}],"lvl":"inf"}"#, "info"),
-            ("Warning! careful", "unknown"),
-            ("level=notice error=nil", "unknown"),
+            ("errors: 5", "unknown"),
+            ("terror and error", "unknown"),
+            ("xerr err", "unknown"),
+            ("err_no errno", "unknown"),
+            ("Warning! careful", "warn"),
+            ("level=notice error=nil", "error"),
             ("severity=err level=info", "info"),
             ("Level=Warn", "warn"),
             ("debug mode off, error rate 0", "debug"),
-            ("x|warn|y", "unknown"),
+            ("x|warn|y", "warn"),
             (r#"{"level":30}"#, "unknown"),
             ("2026-01-15 10:00:00,123 DEBUG main - hi", "debug"),
             ("", "unknown"),

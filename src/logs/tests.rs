@@ -355,6 +355,21 @@ fn a_full_buffer_refuses_and_a_flush_heals_it() {
 }
 
 #[test]
+fn a_disk_that_refuses_is_an_error_until_it_takes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    // A file where the day's folder should be stands for a disk that does not let it be made.
+    let in_the_way = dir.path().join("days").join(partition::name_of(20_000));
+    fs::write(&in_the_way, "").unwrap();
+    let push = || store.push(vec![stream("a", &[(NOON, "x")])]);
+    assert!(matches!(push(), Err(Error::Io { .. })));
+    assert!(everything(&store).is_empty());
+    fs::remove_file(&in_the_way).unwrap();
+    push().unwrap();
+    assert_eq!(everything(&store).len(), 1);
+}
+
+#[test]
 fn the_feed_gives_what_is_pushed() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), options()).unwrap();
