@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::notify::Integration;
 use super::notify::email::Email;
 use super::notify::mute_stage::Intervals;
 use super::notify::webhook::Webhook;
-use super::notify::Integration;
 use super::route::RouteTree;
 use super::templates::{NotificationTemplates, TemplatesError};
 use crate::config::AlertmanagerConfig;
@@ -83,9 +83,12 @@ fn check_templates(receiver: &Receiver, templates: &NotificationTemplates) -> Re
         })
     };
     for (i, e) in receiver.email_configs.iter().enumerate() {
-        for (field, text) in
-            [("to", e.to.as_str()), ("from", e.from.as_deref().unwrap_or_default()), ("html", &e.html), ("text", &e.text)]
-        {
+        for (field, text) in [
+            ("to", e.to.as_str()),
+            ("from", e.from.as_deref().unwrap_or_default()),
+            ("html", &e.html),
+            ("text", &e.text),
+        ] {
             check("email_configs", i, field, text)?;
         }
         for (name, text) in &e.headers {

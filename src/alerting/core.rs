@@ -151,7 +151,8 @@ impl Core {
                 let labels = &alert.alert.labels;
                 if alert.resolved_at(now) {
                     resolved += 1;
-                } else if super::notify::mute_stage::alert_is_quiet(labels, &world.inhibitor, &silences, now).is_some() {
+                } else if super::notify::mute_stage::alert_is_quiet(labels, &world.inhibitor, &silences, now).is_some()
+                {
                     suppressed += 1;
                 } else {
                     active += 1;

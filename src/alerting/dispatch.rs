@@ -25,7 +25,13 @@ use crate::model::TimestampMs;
 const LEAST_PATIENCE_MS: i64 = 10_000;
 
 /// Puts a new version of an alert into the groups that its labels lead to, making those that are missing.
-pub(super) fn insert(core: &Arc<Core>, world: &mut World, tree: &RouteTree, alert: &Arc<StoredAlert>, now: TimestampMs) {
+pub(super) fn insert(
+    core: &Arc<Core>,
+    world: &mut World,
+    tree: &RouteTree,
+    alert: &Arc<StoredAlert>,
+    now: TimestampMs,
+) {
     for route in tree.matching(&alert.alert.labels) {
         let id = GroupId { route: route.id.clone(), labels: route.group_labels(&alert.alert.labels) };
         let group = match world.groups.get(&id) {
@@ -173,11 +179,8 @@ async fn tell(core: &Arc<Core>, integration: &Integration, mut intent: Intent, a
         now,
     );
     let Some(reason) = decided else { return true };
-    let shown: Vec<_> = alerts
-        .iter()
-        .filter(|a| integration.send_resolved || a.status == Status::Firing)
-        .cloned()
-        .collect();
+    let shown: Vec<_> =
+        alerts.iter().filter(|a| integration.send_resolved || a.status == Status::Firing).cloned().collect();
     intent.created_at = now;
     if shown.is_empty() {
         // All is over and that is not told: only the log takes note.
@@ -193,11 +196,8 @@ async fn tell(core: &Arc<Core>, integration: &Integration, mut intent: Intent, a
 /// Sends what an intent holds and writes the outcome. `true` if it was sent.
 pub(super) async fn deliver(core: &Arc<Core>, integration: &Integration, intent: &Intent) -> bool {
     INTENTS_OPEN.inc();
-    let notification = Notification {
-        data: &intent.data,
-        group_key: &intent.group_key,
-        possible_repeat: intent.possible_repeat,
-    };
+    let notification =
+        Notification { data: &intent.data, group_key: &intent.group_key, possible_repeat: intent.possible_repeat };
     let labels = |status: Status| {
         intent.data.alerts.iter().filter(|a| a.status == status).map(|a| &a.labels).collect::<Vec<_>>()
     };

@@ -29,15 +29,9 @@ pub fn alert_op(alert: &StoredAlert) -> Op {
 ///
 /// An alert that was firing when the process was last alive may have run out of time only because nobody could send it again:
 /// it gets `grace_ms` from now. One that ended while the process lived stays ended.
-pub fn load(
-    state: &StateDb,
-    now: TimestampMs,
-    grace_ms: i64,
-) -> Result<(Vec<StoredAlert>, usize), StateError> {
-    let alive_at = state
-        .get(Table::Meta, ALIVE_KEY)?
-        .and_then(|v| v.as_slice().try_into().ok())
-        .map_or(now, i64::from_le_bytes);
+pub fn load(state: &StateDb, now: TimestampMs, grace_ms: i64) -> Result<(Vec<StoredAlert>, usize), StateError> {
+    let alive_at =
+        state.get(Table::Meta, ALIVE_KEY)?.and_then(|v| v.as_slice().try_into().ok()).map_or(now, i64::from_le_bytes);
     let (mut alerts, mut bad) = (Vec::new(), 0);
     for (_, value) in state.read_all(Table::Alerts)? {
         match StoredAlert::decode(&value) {

@@ -193,7 +193,9 @@ mod tests {
 
     #[test]
     fn a_last_match_with_continue_does_not_fall_back() {
-        let t = tree(r#"{"receiver":"root","routes":[{"matchers":["a=1"],"receiver":"one","continue":true},{"matchers":["a=2"],"receiver":"two"}]}"#);
+        let t = tree(
+            r#"{"receiver":"root","routes":[{"matchers":["a=1"],"receiver":"one","continue":true},{"matchers":["a=2"],"receiver":"two"}]}"#,
+        );
         assert_eq!(receivers(&t, &[("a", "1")]), ["one"]);
         assert_eq!(receivers(&t, &[("a", "3")]), ["root"]);
         assert!(RouteTree::default().matching(&Labels::empty()).is_empty());

@@ -106,7 +106,11 @@ impl Silence {
 
     fn put_op(&self) -> Op {
         let row = Row {
-            matchers: self.matchers.iter().map(|m| (m.name().into(), m.op().as_str().into(), m.value().into())).collect(),
+            matchers: self
+                .matchers
+                .iter()
+                .map(|m| (m.name().into(), m.op().as_str().into(), m.value().into()))
+                .collect(),
             starts_at: self.starts_at,
             ends_at: self.ends_at,
             updated_at: self.updated_at,
@@ -342,7 +346,9 @@ mod tests {
     #[test]
     fn content_is_checked() {
         let all = Silences::default();
-        for (matcher, good) in [("a=1", true), ("a=\"\"", false), ("a=~\".*\"", false), ("a!=b", true), ("a!~\"x\"", true)] {
+        for (matcher, good) in
+            [("a=1", true), ("a=\"\"", false), ("a=~\".*\"", false), ("a!=b", true), ("a!~\"x\"", true)]
+        {
             assert_eq!(all.plan_set(silence("", matcher, 0, 10), 0).is_ok(), good, "{matcher}");
         }
         assert!(all.plan_set(silence("", "a=1", 10, 10), 0).is_err());

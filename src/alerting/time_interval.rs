@@ -71,9 +71,21 @@ mod tests {
             (r#"{"months":["november"],"years":["2026"]}"#, "2026-11-21T12:00:00Z", true),
             (r#"{"months":["11"],"years":["1999:2001"]}"#, "2026-11-21T12:00:00Z", false),
             // Clock change in Rome on 2026-10-25: 00:30 UTC is 02:30 summer time, 01:30 UTC is 02:30 again.
-            (r#"{"times":[{"start_time":"02:00","end_time":"03:00"}],"location":"Europe/Rome"}"#, "2026-10-25T00:30:00Z", true),
-            (r#"{"times":[{"start_time":"02:00","end_time":"03:00"}],"location":"Europe/Rome"}"#, "2026-10-25T01:30:00Z", true),
-            (r#"{"times":[{"start_time":"02:00","end_time":"03:00"}],"location":"Europe/Rome"}"#, "2026-10-25T02:30:00Z", false),
+            (
+                r#"{"times":[{"start_time":"02:00","end_time":"03:00"}],"location":"Europe/Rome"}"#,
+                "2026-10-25T00:30:00Z",
+                true,
+            ),
+            (
+                r#"{"times":[{"start_time":"02:00","end_time":"03:00"}],"location":"Europe/Rome"}"#,
+                "2026-10-25T01:30:00Z",
+                true,
+            ),
+            (
+                r#"{"times":[{"start_time":"02:00","end_time":"03:00"}],"location":"Europe/Rome"}"#,
+                "2026-10-25T02:30:00Z",
+                false,
+            ),
         ] {
             let interval: TimeInterval = serde_json::from_str(json).unwrap();
             let ms = parse_rfc3339_ns(at).unwrap() / NS_PER_MS;

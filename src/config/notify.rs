@@ -335,9 +335,13 @@ impl WebhookConfig {
             (Some(u), None) => {
                 let text = u.expose();
                 let templated = text.contains("{{");
-                let good = reqwest::Url::parse(text).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+                let good =
+                    reqwest::Url::parse(text).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
                 if !templated && !good {
-                    problems.add(format!("{path}.url"), "not an http or https address; write it like https://example.org/hook");
+                    problems.add(
+                        format!("{path}.url"),
+                        "not an http or https address; write it like https://example.org/hook",
+                    );
                 }
             }
             (None, Some(_)) => {}
@@ -527,7 +531,10 @@ impl NotifyTlsConfig {
             problems.add(path, "a client certificate needs both cert and key");
         }
         if self.server_name.is_some() {
-            problems.add(format!("{path}.server_name"), "server_name of receivers is not supported yet; use the host's real name");
+            problems.add(
+                format!("{path}.server_name"),
+                "server_name of receivers is not supported yet; use the host's real name",
+            );
         }
         for (key, v) in [("min_version", &self.min_version), ("max_version", &self.max_version)] {
             if let Some(v) = v.as_deref().filter(|v| !matches!(*v, "TLS12" | "TLS13")) {
@@ -550,10 +557,12 @@ impl NotifyHttpConfig {
         }
         if let Some(b) = &self.basic_auth {
             if b.password.is_some() && b.password_file.is_some() {
-                problems.add(format!("{path}.basic_auth.password_file"), "give either password or password_file, not both");
+                problems
+                    .add(format!("{path}.basic_auth.password_file"), "give either password or password_file, not both");
             }
             if !b.username.is_empty() && b.username_file.is_some() {
-                problems.add(format!("{path}.basic_auth.username_file"), "give either username or username_file, not both");
+                problems
+                    .add(format!("{path}.basic_auth.username_file"), "give either username or username_file, not both");
             }
         }
         if let Some(a) = &self.authorization {

@@ -95,7 +95,9 @@ impl<'de> Deserialize<'de> for Zone {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
         let name = if text == "Local" { std::env::var("TZ").unwrap_or_else(|_| "UTC".to_owned()) } else { text };
-        name.parse().map(Zone).map_err(|_| de::Error::custom(format!("unknown time zone {name:?}; write it like Europe/Rome")))
+        name.parse()
+            .map(Zone)
+            .map_err(|_| de::Error::custom(format!("unknown time zone {name:?}; write it like Europe/Rome")))
     }
 }
 
@@ -147,7 +149,10 @@ impl<'de, U: Unit> Deserialize<'de> for Range<U> {
         };
         let (start, end) = (one(a)?, one(b)?);
         if !U::ordered(start, end) {
-            return Err(de::Error::custom(format!("{} range {text:?} ends before it starts; write it as two", U::NAME)));
+            return Err(de::Error::custom(format!(
+                "{} range {text:?} ends before it starts; write it as two",
+                U::NAME
+            )));
         }
         Ok(Range { start, end, unit: std::marker::PhantomData })
     }
@@ -165,7 +170,17 @@ impl<U: Unit> Serialize for Range<U> {
 
 const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 

@@ -266,10 +266,7 @@ impl Checker<'_> {
                 let t = self.expr(arg);
                 if t != ValueType::Vector {
                     let t = t.documented_name();
-                    self.report(
-                        span,
-                        format!("expected type instant vector in call to function \"info\", got {t}"),
-                    );
+                    self.report(span, format!("expected type instant vector in call to function \"info\", got {t}"));
                 } else {
                     self.report(span, "expected label selectors only");
                 }

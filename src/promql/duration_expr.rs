@@ -238,8 +238,7 @@ impl Parser<'_> {
                 self.expect(TokenKind::RightParen, CONTEXT, "\")\"")?;
                 let span = Span::new(token.span.start, self.last_end());
                 let (a, b, depth) = (Box::new(a.expr), Box::new(b.expr), 1 + a.depth.max(b.depth));
-                let kind =
-                    if word == Keyword::MinOf { DurationKind::MinOf(a, b) } else { DurationKind::MaxOf(a, b) };
+                let kind = if word == Keyword::MinOf { DurationKind::MinOf(a, b) } else { DurationKind::MaxOf(a, b) };
                 self.bounded(DurationExpr { span, kind }, depth)
             }
             _ => self.unexpected(CONTEXT, EXPECTED),

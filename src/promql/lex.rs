@@ -40,10 +40,7 @@ impl Keyword {
 
     /// Whether the word is written like a function (`start()`), not like a modifier.
     fn is_call_like(self) -> bool {
-        matches!(
-            self,
-            Keyword::Start | Keyword::End | Keyword::Step | Keyword::Range | Keyword::MinOf | Keyword::MaxOf
-        )
+        matches!(self, Keyword::Start | Keyword::End | Keyword::Step | Keyword::Range | Keyword::MinOf | Keyword::MaxOf)
     }
 }
 
@@ -502,9 +499,7 @@ impl<'a> Lexer<'a> {
         if is_alpha(c) {
             self.skip(is_alphanumeric);
             return match word_kind(self.text_from(start)) {
-                Some(
-                    kind @ TokenKind::Keyword(Keyword::Step | Keyword::Range | Keyword::MinOf | Keyword::MaxOf),
-                ) => {
+                Some(kind @ TokenKind::Keyword(Keyword::Step | Keyword::Range | Keyword::MinOf | Keyword::MaxOf)) => {
                     self.emit(kind, start);
                     Ok(())
                 }

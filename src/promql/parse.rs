@@ -533,8 +533,7 @@ impl<'a> Parser<'a> {
             matching.labels = self.grouping_labels()?;
             if let TokenKind::Keyword(k @ (Keyword::GroupLeft | Keyword::GroupRight)) = self.kind() {
                 self.advance();
-                matching.card =
-                    if k == Keyword::GroupLeft { Cardinality::ManyToOne } else { Cardinality::OneToMany };
+                matching.card = if k == Keyword::GroupLeft { Cardinality::ManyToOne } else { Cardinality::OneToMany };
                 if self.kind() == TokenKind::LeftParen {
                     matching.include = self.grouping_labels()?;
                 }

@@ -3,8 +3,8 @@
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use crate::promql::ast::{
-    AtModifier, BinaryOp, DurationKind, Expr, ExprKind, MatrixSelector, RangeExtension, Subquery,
-    TimeModifiers, VectorSelector,
+    AtModifier, BinaryOp, DurationKind, Expr, ExprKind, MatrixSelector, RangeExtension, Subquery, TimeModifiers,
+    VectorSelector,
 };
 use crate::promql::lex::{Keyword, TokenKind};
 use crate::promql::parse::{Node, Parser, Stop};
@@ -180,7 +180,8 @@ impl Parser<'_> {
         let span = node.expr.span;
         let end = self.last_end();
         let Some(time) = Self::time_modifiers(&mut node) else {
-            let message = "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery";
+            let message =
+                "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery";
             return self.fail(span, message);
         };
         if time.offset.is_some() {
@@ -215,7 +216,8 @@ impl Parser<'_> {
         };
         let end = self.last_end();
         let Some(time) = Self::time_modifiers(&mut node) else {
-            let message = "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery";
+            let message =
+                "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery";
             return self.fail(span, message);
         };
         if time.at.is_some() {

@@ -1,5 +1,6 @@
 //! Opening, reading and committing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -14,8 +15,9 @@ use crate::telemetry::metrics;
 /// redb's page cache; the state is a few megabytes at most, its default of 1 GiB is for large stores.
 const CACHE_BYTES: usize = 8 << 20;
 
-static COMMITS: std::sync::LazyLock<IntCounter> =
-    std::sync::LazyLock::new(|| metrics::counter("campanile_state_commits_total", "Transactions written to the state file."));
+static COMMITS: std::sync::LazyLock<IntCounter> = std::sync::LazyLock::new(|| {
+    metrics::counter("campanile_state_commits_total", "Transactions written to the state file.")
+});
 static FAILURES: std::sync::LazyLock<IntCounter> = std::sync::LazyLock::new(|| {
     metrics::counter("campanile_state_commit_failures_total", "Transactions that the state file did not take.")
 });
@@ -68,16 +70,15 @@ impl StateDb {
     ///
     /// Fails where a fresh file would not help: rights, a full disk, a second process, a file of a later version.
     pub fn open(path: &Path) -> Result<Opened, StateError> {
-        let (db, set_aside) = match open_file(path) {
+        let (db, set_aside) = match open_guarded(path) {
             Ok(db) => (db, None),
             Err(OpenFailure::Damaged(why)) => {
                 let to = set_aside(path)?;
-                let db = open_file(path).map_err(|e| match e {
+                let db = open_guarded(path).map_err(|e| match e {
                     OpenFailure::Refused(e) => e,
-                    OpenFailure::Damaged(why) => StateError::Open {
-                        path: path.to_owned(),
-                        source: Arc::new(redb::Error::Corrupted(why)),
-                    },
+                    OpenFailure::Damaged(why) => {
+                        StateError::Open { path: path.to_owned(), source: Arc::new(redb::Error::Corrupted(why)) }
+                    }
                 })?;
                 (db, Some((to, why)))
             }
@@ -142,7 +143,10 @@ impl StateDb {
 
     fn write(&self, ops: &[Op]) -> Result<(), StateError> {
         let timer = SECONDS.start_timer();
-        let result = self.write_batch(ops);
+        // redb panics on some damage; a panic here would leave all later callers waiting for a writer that is gone.
+        let result = catch_unwind(AssertUnwindSafe(|| self.write_batch(ops))).unwrap_or_else(|_| {
+            Err(StateError::write(redb::Error::Corrupted("the database panicked, see the log".to_owned())))
+        });
         timer.observe_duration();
         match &result {
             Ok(()) => COMMITS.inc(),
@@ -174,11 +178,16 @@ enum OpenFailure {
     Refused(StateError),
 }
 
+/// Damage that redb does not report but panics on counts as damage as well.
+fn open_guarded(path: &Path) -> Result<Database, OpenFailure> {
+    catch_unwind(|| open_file(path))
+        .unwrap_or_else(|_| Err(OpenFailure::Damaged("the database panicked while it was read".to_owned())))
+}
+
 fn open_file(path: &Path) -> Result<Database, OpenFailure> {
-    let refused = |e: DatabaseError| {
-        OpenFailure::Refused(StateError::Open { path: path.to_owned(), source: Arc::new(e.into()) })
-    };
-    let db = match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
+    let refused =
+        |e: DatabaseError| OpenFailure::Refused(StateError::Open { path: path.to_owned(), source: Arc::new(e.into()) });
+    let mut db = match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
         Ok(db) => db,
         Err(DatabaseError::DatabaseAlreadyOpen) => return Err(refused(DatabaseError::DatabaseAlreadyOpen)),
         Err(DatabaseError::Storage(redb::StorageError::Io(e))) if is_damage(&e) => {
@@ -189,6 +198,10 @@ fn open_file(path: &Path) -> Result<Database, OpenFailure> {
         }
         Err(e) => return Err(OpenFailure::Damaged(e.to_string())),
     };
+    // Walks the whole file and its checksums; it is a few megabytes.
+    if let Err(e) = db.check_integrity() {
+        return Err(OpenFailure::Damaged(e.to_string()));
+    }
     match migrate(&db, path).and_then(|()| check(&db)) {
         Ok(()) => Ok(db),
         Err(e @ (StateError::TooNew { .. } | StateError::Open { .. } | StateError::SetAside { .. })) => {

@@ -51,9 +51,6 @@ fn version(db: &Database) -> Result<Option<u32>, StateError> {
 #[cfg(test)]
 pub(super) fn set_version(db: &Database, version: u32) {
     let txn = db.begin_write().unwrap();
-    txn.open_table(Table::Meta.definition())
-        .unwrap()
-        .insert(VERSION_KEY, version.to_le_bytes().as_slice())
-        .unwrap();
+    txn.open_table(Table::Meta.definition()).unwrap().insert(VERSION_KEY, version.to_le_bytes().as_slice()).unwrap();
     txn.commit().unwrap();
 }

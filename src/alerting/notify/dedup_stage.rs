@@ -39,7 +39,15 @@ mod tests {
     #[test]
     fn table() {
         // name, told (firing, resolved) at 1000, firing, resolved, send_resolved, now, want; repeat is 100.
-        type Case = (&'static str, Option<(&'static [u64], &'static [u64])>, &'static [u64], &'static [u64], bool, i64, Option<Reason>);
+        type Case = (
+            &'static str,
+            Option<(&'static [u64], &'static [u64])>,
+            &'static [u64],
+            &'static [u64],
+            bool,
+            i64,
+            Option<Reason>,
+        );
         let cases: &[Case] = &[
             ("first", None, &[1], &[], true, 1000, Some(Reason::First)),
             ("resolved before it was told", None, &[], &[1], true, 1000, None),
@@ -56,8 +64,8 @@ mod tests {
         ];
         for (name, told, firing, resolved, send_resolved, now, want) in cases {
             let set = |s: &[u64]| s.iter().copied().collect::<BTreeSet<u64>>();
-            let entry = told
-                .map(|(f, r)| NflogEntry { told_at: 1000, firing: set(f), resolved: set(r), expires_at: i64::MAX });
+            let entry =
+                told.map(|(f, r)| NflogEntry { told_at: 1000, firing: set(f), resolved: set(r), expires_at: i64::MAX });
             let got = decide(entry.as_ref(), &set(firing), &set(resolved), *send_resolved, 100, *now);
             assert_eq!(got, *want, "{name}");
         }

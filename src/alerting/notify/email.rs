@@ -72,8 +72,8 @@ impl Email {
         let to_text = self.text("to", &self.config.to, data)?;
         let to: Mailboxes = to_text.trim().parse().map_err(|e| bad(&format!("to ({to_text})"), &e))?;
         let recipients: Vec<_> = to.iter().map(|m| m.email.clone()).collect();
-        let envelope = lettre::address::Envelope::new(Some(from.email.clone()), recipients)
-            .map_err(|e| bad("to", &e))?;
+        let envelope =
+            lettre::address::Envelope::new(Some(from.email.clone()), recipients).map_err(|e| bad("to", &e))?;
         // The headers may say something else than the envelope, as in Alertmanager.
         let shown_from = self.header("From", &from_text, data)?;
         let shown_from: Mailbox = shown_from.parse().map_err(|e| bad("header From", &e))?;
@@ -237,3 +237,7 @@ impl Notifier for Email {
         Box::pin(self.exchange(notification))
     }
 }
+
+#[cfg(test)]
+#[path = "email_tests.rs"]
+mod tests;

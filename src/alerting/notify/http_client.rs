@@ -63,7 +63,8 @@ impl ReceiverClient {
         let client = self.client().await?;
         let mut request = client.post(url);
         for (name, values) in &self.config.http_headers {
-            let bad = || SendError::permanent(FailureReason::File, format!("header {name} has a value that cannot be sent"));
+            let bad =
+                || SendError::permanent(FailureReason::File, format!("header {name} has a value that cannot be sent"));
             let header: HeaderName = name.parse().map_err(|_| bad())?;
             let mut all = values.values.clone();
             all.extend(values.secrets.iter().map(|s| s.expose().to_owned()));
@@ -120,7 +121,8 @@ impl ReceiverClient {
     }
 
     fn build(&self, tls: &NotifyTlsConfig, material: &TlsMaterial) -> Result<Client, SendError> {
-        let bad = |e: &dyn std::fmt::Display| SendError::permanent(FailureReason::Tls, format!("cannot set up TLS: {e}"));
+        let bad =
+            |e: &dyn std::fmt::Display| SendError::permanent(FailureReason::Tls, format!("cannot set up TLS: {e}"));
         let mut builder = ClientBuilder::new()
             .user_agent(concat!("campanile/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -163,12 +165,12 @@ impl ReceiverClient {
 /// TLS with the roots of Mozilla, or with none checked where the configuration says so.
 fn web_tls(tls: &NotifyTlsConfig, material: &TlsMaterial) -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions: &[&rustls::SupportedProtocolVersion] =
-        match (tls.min_version.as_deref(), tls.max_version.as_deref()) {
-            (Some("TLS13"), _) => &[&rustls::version::TLS13],
-            (_, Some("TLS12")) => &[&rustls::version::TLS12],
-            _ => rustls::ALL_VERSIONS,
-        };
+    let versions: &[&rustls::SupportedProtocolVersion] = match (tls.min_version.as_deref(), tls.max_version.as_deref())
+    {
+        (Some("TLS13"), _) => &[&rustls::version::TLS13],
+        (_, Some("TLS12")) => &[&rustls::version::TLS12],
+        _ => rustls::ALL_VERSIONS,
+    };
     let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .map_err(|e| e.to_string())?;

@@ -88,8 +88,8 @@ fn spread(pause: Duration, number: u32, group_key: &str) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::future::BoxFuture;
 
@@ -119,8 +119,7 @@ mod tests {
 
     async fn run(times: usize, error: Option<SendError>) -> (Outcome, usize, Duration) {
         let notifier = Arc::new(Fails { times, error, calls: AtomicUsize::new(0) });
-        let integration =
-            Integration { kind: "webhook", index: 0, send_resolved: true, notifier: notifier.clone() };
+        let integration = Integration { kind: "webhook", index: 0, send_resolved: true, notifier: notifier.clone() };
         let data = Data::new("r", Labels::empty(), Vec::new(), "", Reason::First);
         let n = Notification { data: &data, group_key: "g", possible_repeat: false };
         let started = Instant::now();

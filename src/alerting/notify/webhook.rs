@@ -49,10 +49,9 @@ impl Webhook {
                 .text(&text, data)
                 .map_err(|_| SendError::permanent(FailureReason::Template, "the template of the address fails"))?;
         }
-        reqwest::Url::parse(text.trim())
-            .ok()
-            .filter(|u| matches!(u.scheme(), "http" | "https"))
-            .ok_or_else(|| SendError::permanent(FailureReason::ClientError, "the address is not an http or https address"))
+        reqwest::Url::parse(text.trim()).ok().filter(|u| matches!(u.scheme(), "http" | "https")).ok_or_else(|| {
+            SendError::permanent(FailureReason::ClientError, "the address is not an http or https address")
+        })
     }
 
     async fn post(&self, n: &Notification<'_>) -> Result<(), SendError> {
@@ -103,3 +102,7 @@ impl Notifier for Webhook {
         Box::pin(self.post(notification))
     }
 }
+
+#[cfg(test)]
+#[path = "webhook_tests.rs"]
+mod tests;

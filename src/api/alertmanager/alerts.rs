@@ -135,8 +135,7 @@ pub async fn groups(
     let params = Params(params);
     let receiver = params.receiver()?;
     let wanted = Wanted::new(&params)?;
-    let groups =
-        alerting.groups(|name| receiver.as_ref().is_none_or(|r| r.is_match(name)), |a| wanted.holds(a));
+    let groups = alerting.groups(|name| receiver.as_ref().is_none_or(|r| r.is_match(name)), |a| wanted.holds(a));
     let shown = groups.into_iter().map(|g| GroupJson {
         alerts: g.alerts.into_iter().map(AlertJson::new).collect(),
         labels: g.labels,
@@ -156,7 +155,8 @@ pub async fn post(
         Value::Array(items) => items.iter().map(read_alert).collect::<Result<Vec<_>, _>>()?,
         other => return Err(body::bad("alerts", &format!("it is {}, not an array", body::kind(&other)))),
     };
-    let complete = posted.into_iter().enumerate().map(|(i, a)| a.ok_or_else(|| ApiError::required(format!("{i}.labels"))));
+    let complete =
+        posted.into_iter().enumerate().map(|(i, a)| a.ok_or_else(|| ApiError::required(format!("{i}.labels"))));
     let complete = complete.collect::<Result<Vec<_>, _>>()?;
     match alerting.post(complete).await {
         Ok(()) => Ok(StatusCode::OK),
@@ -189,7 +189,10 @@ fn text_map(object: &Map<String, Value>, name: &str) -> Result<Option<Labels>, A
         Some(other) => return Err(body::bad("alerts", &format!("{name} is {}, not an object", body::kind(other)))),
     };
     if map.len() > MAX_LABELS {
-        return Err(ApiError::meaning(400, format!("{name} has {} entries, at most {MAX_LABELS} are taken", map.len())));
+        return Err(ApiError::meaning(
+            400,
+            format!("{name} has {} entries, at most {MAX_LABELS} are taken", map.len()),
+        ));
     }
     let mut pairs = Vec::with_capacity(map.len());
     for key in map.keys() {

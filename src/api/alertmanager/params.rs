@@ -18,11 +18,9 @@ impl Params {
     pub fn flag(&self, name: &str) -> bool {
         match self.first(name) {
             None | Some("") => true,
-            Some(v) => {
-                ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"]
-                    .iter()
-                    .any(|t| v.eq_ignore_ascii_case(t))
-            }
+            Some(v) => ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"]
+                .iter()
+                .any(|t| v.eq_ignore_ascii_case(t)),
         }
     }
 
