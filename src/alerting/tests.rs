@@ -28,6 +28,9 @@ impl Clock for TokioClock {
     }
 }
 
+/// How the sink answers; `Err(None)` never does.
+type Answer = Result<(), Option<SendError>>;
+
 /// What one attempt saw.
 #[derive(Clone, Debug, PartialEq)]
 struct Told {
@@ -44,7 +47,7 @@ struct Sink {
     clock: Arc<dyn Clock>,
     told: Arc<Mutex<Vec<Told>>>,
     /// Answers in turn; when none is left, all is well. `Err(None)` never answers.
-    script: Arc<Mutex<Vec<Result<(), Option<SendError>>>>>,
+    script: Arc<Mutex<Vec<Answer>>>,
 }
 
 impl Notifier for Sink {
@@ -93,7 +96,7 @@ async fn start(dir: &Path, json: &str) -> Bell {
     start_at(dir, json, EPOCH_MS, Vec::new()).await
 }
 
-async fn start_at(dir: &Path, json: &str, now: i64, script: Vec<Result<(), Option<SendError>>>) -> Bell {
+async fn start_at(dir: &Path, json: &str, now: i64, script: Vec<Answer>) -> Bell {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now(), now));
     let sink = Sink { clock: clock.clone(), told: Arc::default(), script: Arc::new(Mutex::new(script)) };
     let notifier: Arc<dyn Notifier> = Arc::new(sink.clone());

@@ -34,6 +34,9 @@ pub enum Op {
     Delete(Table, Vec<u8>),
 }
 
+/// Key and value of one row.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// What [`StateDb::open`] gives.
 #[derive(Debug)]
 pub struct Opened {
@@ -89,7 +92,7 @@ impl StateDb {
     }
 
     /// All rows of a table in order of keys.
-    pub fn read_all(&self, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    pub fn read_all(&self, table: Table) -> Result<Vec<Row>, StateError> {
         let txn = self.db.begin_read().map_err(StateError::read)?;
         let rows = txn.open_table(table.definition()).map_err(StateError::read)?;
         let mut out = Vec::new();

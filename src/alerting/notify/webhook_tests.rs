@@ -35,7 +35,7 @@ fn router(got: Got) -> Router {
             "/moved",
             post(|| async { (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "/hook")]).into_response() }),
         )
-        .route("/slow", post(|| std::future::pending::<()>()))
+        .route("/slow", post(std::future::pending::<()>))
 }
 
 async fn sink() -> (String, Got) {
