@@ -35,7 +35,7 @@ pub enum CompileError {
         /// The key.
         field: String,
         /// What is wrong.
-        source: crate::text::go_template::TemplateError,
+        source: Box<crate::text::go_template::TemplateError>,
     },
 }
 
@@ -79,7 +79,7 @@ fn check_templates(receiver: &Receiver, templates: &NotificationTemplates) -> Re
             integration,
             index,
             field: field.to_owned(),
-            source,
+            source: Box::new(source),
         })
     };
     for (i, e) in receiver.email_configs.iter().enumerate() {

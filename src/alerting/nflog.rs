@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::model::TimestampMs;
-use crate::state::{Op, Table};
+use crate::state::{Op, Row, Table};
 
 /// What was told, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Nflog {
 
 impl Nflog {
     /// Reads the rows of the state file; gives how many could not be read beside it.
-    pub fn load(rows: Vec<(Vec<u8>, Vec<u8>)>) -> (Self, usize) {
+    pub fn load(rows: Vec<Row>) -> (Self, usize) {
         let (mut entries, mut bad) = (HashMap::new(), 0);
         for (k, v) in rows {
             match (String::from_utf8(k), serde_json::from_slice(&v)) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::AlertMatcher;
 use crate::model::{Labels, MatchOp, TimestampMs};
-use crate::state::{Op, Table};
+use crate::state::{Op, Row as StateRow, Table};
 
 /// For how long an ended silence is kept and shown (Alertmanager's data retention, 120 h).
 const KEEP_EXPIRED_MS: i64 = 120 * 3_600_000;
@@ -176,7 +176,7 @@ pub struct Silences {
 
 impl Silences {
     /// Reads the rows of the state file; gives how many could not be read beside it.
-    pub fn load(rows: Vec<(Vec<u8>, Vec<u8>)>) -> (Self, usize) {
+    pub fn load(rows: Vec<StateRow>) -> (Self, usize) {
         let (mut by_id, mut bad) = (HashMap::new(), 0);
         for (k, v) in rows {
             match String::from_utf8(k).ok().and_then(|id| Row::read(id, &v)) {
@@ -320,14 +320,14 @@ mod tests {
         let labels = Labels::from_pairs([("a", "1")]);
         let id = set(&mut all, silence("", "a=1", 0, 100), 10).unwrap().id;
         assert_eq!(all.get(&id).unwrap().starts_at, 10, "a start in the past becomes now");
-        assert_eq!(all.silenced_by(&labels, 50), [id.clone()]);
+        assert_eq!(all.silenced_by(&labels, 50), std::slice::from_ref(&id));
         // A longer end keeps the id; other matchers make a new one.
         let same = set(&mut all, silence(&id, "a=1", 10, 200), 20).unwrap();
         assert_eq!(same.id, id);
         let other = set(&mut all, silence(&id, "a=~\"1|2\"", 10, 200), 30).unwrap();
         assert_ne!(other.id, id);
         assert_eq!((other.versions.len(), all.get(&id).unwrap().ends_at), (2, 30));
-        assert_eq!(all.silenced_by(&labels, 50), [other.id.clone()]);
+        assert_eq!(all.silenced_by(&labels, 50), std::slice::from_ref(&other.id));
         let gone = all.plan_expire(&other.id, 60).unwrap();
         all.apply(&gone);
         assert!(all.silenced_by(&labels, 60).is_empty());

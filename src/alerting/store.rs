@@ -20,6 +20,8 @@ pub struct StoredAlert {
     pub fingerprint: u64,
     /// Whether its end is a guess (it was sent without one), which any given end overrides.
     pub end_is_timeout: bool,
+    /// Whether it comes from the state file and nobody has sent it since the start.
+    pub restored: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,7 +38,7 @@ struct Row {
 impl StoredAlert {
     /// Takes an alert in.
     pub fn new(alert: Alert, end_is_timeout: bool) -> Self {
-        StoredAlert { fingerprint: alert.labels.fingerprint(), alert, end_is_timeout }
+        StoredAlert { fingerprint: alert.labels.fingerprint(), alert, end_is_timeout, restored: false }
     }
 
     /// Whether it has ended at `now`.
@@ -70,7 +72,7 @@ impl StoredAlert {
             updated_at: row.updated_at,
             generator_url: row.generator_url,
         };
-        Ok(StoredAlert::new(alert, row.end_is_timeout))
+        Ok(StoredAlert { restored: true, ..StoredAlert::new(alert, row.end_is_timeout) })
     }
 
     /// This and a later version of the same alert in one: the earliest start, and the end that is known best.
@@ -104,6 +106,8 @@ impl AlertStore {
     /// Takes an alert in; one that overlaps in time with what is known is merged with it. Gives what is now known.
     pub fn put(&mut self, alert: StoredAlert, now: TimestampMs) -> Arc<StoredAlert> {
         let merged = match self.alerts.get(&alert.fingerprint) {
+            // Who sends a restored alert again as firing knows better than the file when it began; its end still needs the beginning.
+            Some(old) if old.restored && !alert.resolved_at(now) => alert,
             Some(old) => {
                 let (o, n) = (&old.alert, &alert.alert);
                 let end_inside = n.ends_at > o.starts_at && n.ends_at < o.ends_at;
@@ -206,6 +210,8 @@ mod tests {
     fn survives_encoding() {
         let mut a = test_alert(&[("a", "é\n"), ("b", "x")], 5, 10, 7);
         a.end_is_timeout = true;
-        assert_eq!(StoredAlert::decode(&a.encode()).unwrap(), a);
+        let back = StoredAlert::decode(&a.encode()).unwrap();
+        assert!(back.restored);
+        assert_eq!(StoredAlert { restored: false, ..back }, a);
     }
 }

@@ -31,7 +31,7 @@ pub enum TemplatesError {
         /// The file.
         path: PathBuf,
         /// What is wrong, with its line.
-        source: TemplateError,
+        source: Box<TemplateError>,
     },
 }
 
@@ -49,7 +49,8 @@ impl NotificationTemplates {
         let mut set = Template::empty("");
         let parse = |set: &mut Template, path: &Path, text: &str| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            set.add(&name, text, &funcs).map_err(|source| TemplatesError::Parse { path: path.to_owned(), source })
+            set.add(&name, text, &funcs)
+                .map_err(|source| TemplatesError::Parse { path: path.to_owned(), source: Box::new(source) })
         };
         parse(&mut set, Path::new("default.tmpl"), default_templates::DEFAULT)?;
         for glob in globs {

@@ -350,12 +350,13 @@ mod tests {
             ("größe=klein", "\"größe\"=\"klein\""),
             (r#"{"a.b"="1", c="2"}"#, r#""a.b"="1",c="2""#),
             ("foo=bar🙂baz", "foo=\"bar🙂baz\""),
+            ("1a=x", r#""1a"="x""#),
         ] {
             let got = parse_matchers(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             let got = got.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             assert_eq!(got, want, "{text}");
         }
-        for bad in ["alertname", "=x", "a=~\"(\"", "a=\"x", "a=\"x\"y\"", "1a=x", "größe", "\"a\"=\"b\" c"] {
+        for bad in ["alertname", "=x", "a=~\"(\"", "a=\"x", "a=\"x\"y\"", "größe", "\"a\"=\"b\" c"] {
             assert!(parse_matchers(bad).is_err(), "{bad}");
         }
     }

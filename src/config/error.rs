@@ -25,6 +25,9 @@ impl fmt::Display for Problem {
         }
         if self.path.is_empty() {
             write!(f, ": {}", self.message)
+        } else if self.message.starts_with('(') {
+            // `scrape_timeout (30s) is longer than ...`: the message goes on where the path ends.
+            write!(f, ": {} {}", self.path, self.message)
         } else {
             write!(f, ": {}: {}", self.path, self.message)
         }

@@ -117,8 +117,8 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
         find_files("scrape_config_files", &config.scrape_config_files, &tree, dir, &mut problems, &mut warnings);
     let more_jobs = include_scrape_files(&scrape_files, &config, &mut files, &mut problems);
 
-    // A section with a problem of its own is not checked further: what was left out would be missed.
-    let broken: Vec<String> = problems.iter().filter_map(|p| section(&p.path)).collect();
+    let broken: Vec<crate::config::yaml::Path> =
+        problems.iter().map(|p| crate::config::yaml::Path::parse(&p.path)).collect();
     let mut found = Problems::default();
     config.validate(&mut found);
     if own_alertmanager && from_file {
@@ -128,7 +128,7 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
         cross_checks::check(&config, &mut found);
     }
     let found = tree.locate(found);
-    problems.extend(found.into_iter().filter(|p| section(&p.path).is_none_or(|s| !broken.contains(&s))));
+    problems.extend(found.into_iter().filter(|p| is_sound(&p.path, &broken)));
     if let Some((tree, names)) = modules {
         // Their problems belong to the file they stand in.
         for p in problems.iter_mut().filter(|p| section(&p.path).as_deref() == Some("probe_modules")) {
@@ -155,6 +155,19 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
 fn module_path(name: &str) -> String {
     use crate::config::yaml::{Path, Step};
     Path::new(vec![Step::Key("modules".to_owned()), Step::Key(name.to_owned())]).to_string()
+}
+
+/// Whether a check's finding can be trusted although entries were left out for problems of their own: an entry that was
+/// left out must not be missed, be it where it stood, in a list (whose numbers have shifted) or as what others refer to.
+fn is_sound(path: &str, broken: &[crate::config::yaml::Path]) -> bool {
+    let found = crate::config::yaml::Path::parse(path);
+    broken.iter().all(|fault| match (found.section(), fault.section()) {
+        (Some("scrape_configs"), Some("global" | "scrape_configs")) => false,
+        (Some("probes"), Some("probe_modules" | "probe_modules_file" | "probes")) => false,
+        (Some(a @ ("alertmanager" | "alerting" | "rule_files")), Some(b)) if a == b => false,
+        // One above the other, or the same.
+        _ => found.steps().iter().zip(fault.steps()).any(|(a, b)| a != b),
+    })
 }
 
 fn section(path: &str) -> Option<String> {

@@ -133,6 +133,7 @@ pub struct EmailConfig {
     /// The plain text part; a template; empty for none.
     pub text: String,
     /// Whether the messages of one group form a thread in mail programs.
+    #[serde(skip_serializing_if = "is_default")]
     pub threading: ThreadingConfig,
 }
 
@@ -298,8 +299,8 @@ pub fn split_host_port(text: &str) -> Option<(&str, u16)> {
 pub struct WebhookConfig {
     /// Whether the end of alerts is told too.
     pub send_resolved: bool,
-    /// Where to; it may hold a token, so it is a secret. A template.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Where to; it may hold a token, so it is a secret of which only the host is shown. A template.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "show_host")]
     pub url: Option<Secret>,
     /// File with the address, read again on each use.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -310,7 +311,30 @@ pub struct WebhookConfig {
     /// At most so many alerts in one message, the rest is counted in `truncatedAlerts`; 0 for all.
     pub max_alerts: u64,
     /// How long one attempt may take; 0 for as long as the retries last.
+    #[serde(skip_serializing_if = "is_zero")]
     pub timeout: ConfigDuration,
+}
+
+// Keys that older clients of the API do not know are shown only where they say something.
+
+fn is_zero(d: &ConfigDuration) -> bool {
+    d.as_ms() == 0
+}
+
+fn is_default(t: &ThreadingConfig) -> bool {
+    *t == ThreadingConfig::default()
+}
+
+/// Shows an address without name, password, path and query. It stays an address, because clients of the API parse it.
+fn show_host<S: serde::Serializer>(url: &Option<Secret>, s: S) -> Result<S::Ok, S::Error> {
+    let parsed = url.as_ref().and_then(|u| reqwest::Url::parse(u.expose()).ok()).filter(|u| u.has_host());
+    match parsed {
+        Some(u) => {
+            let port = u.port().map(|p| format!(":{p}")).unwrap_or_default();
+            s.serialize_str(&format!("{}://{}{port}/<secret>", u.scheme(), u.host_str().unwrap_or_default()))
+        }
+        None => s.serialize_str("http://secret.invalid/<secret>"),
+    }
 }
 
 impl Default for WebhookConfig {
@@ -379,6 +403,7 @@ pub struct NotifyHttpConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_url: Option<Secret>,
     /// Whether `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` count.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub proxy_from_environment: bool,
     /// Known, not supported.
     #[serde(skip_serializing)]

@@ -206,7 +206,7 @@ impl Target {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(Duration::from_millis(hash % FIRST_WITHIN.as_millis() as u64)) => {}
         }
-        self.once(&mut known).await;
+        self.once(&mut known, &stop).await;
         // From then on at the offset that the hash gives, the same after every restart.
         let now = self.stores.clock.now_ms().max(0) as u64;
         let wait = (hash % every + every - now % every) % every;
@@ -220,10 +220,7 @@ impl Target {
                 () = stop.cancelled() => break,
                 _ = ticks.tick() => {}
             }
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = self.once(&mut known) => {}
-            }
+            self.once(&mut known, &stop).await;
         }
         // A target that was taken out of the configuration is gone; a process that stops says nothing about it.
         if !shutdown.is_cancelled() {
@@ -234,16 +231,24 @@ impl Target {
         }
     }
 
-    async fn once(&self, known: &mut Known) {
+    /// One run. A stop ends the asking, never the writing: what was written must be known to be marked stale.
+    async fn once(&self, known: &mut Known, stop: &CancellationToken) {
         let kind = self.job.module.prober.0;
-        let Ok(_permit) = self.permits.acquire().await else {
+        let permit = tokio::select! {
+            () = stop.cancelled() => return,
+            permit = self.permits.acquire() => permit,
+        };
+        let Ok(_permit) = permit else {
             SKIPPED.inc();
             return;
         };
         let at_ns = self.stores.clock.now_ns();
         let timeout = self.job.module.timeout.as_duration();
         let question = Question { module: &self.job.module, target: &self.job.target, hostname: None, timeout };
-        let result = probe_once(question).await;
+        let result = tokio::select! {
+            () = stop.cancelled() => return,
+            result = probe_once(question) => result,
+        };
         RUNS.with_label_values(&[kind.as_str(), if result.success { "success" } else { "failure" }]).inc();
         let at = at_ns / crate::model::time::NS_PER_MS;
         let samples: Vec<(Labels, f64)> = result

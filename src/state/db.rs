@@ -1,5 +1,6 @@
 //! Opening, reading and committing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -32,6 +33,9 @@ pub enum Op {
     /// Removes a row if it is there.
     Delete(Table, Vec<u8>),
 }
+
+/// Key and value of one row.
+pub type Row = (Vec<u8>, Vec<u8>);
 
 /// What [`StateDb::open`] gives.
 #[derive(Debug)]
@@ -69,11 +73,11 @@ impl StateDb {
     ///
     /// Fails where a fresh file would not help: rights, a full disk, a second process, a file of a later version.
     pub fn open(path: &Path) -> Result<Opened, StateError> {
-        let (db, set_aside) = match open_file(path) {
+        let (db, set_aside) = match open_guarded(path) {
             Ok(db) => (db, None),
             Err(OpenFailure::Damaged(why)) => {
                 let to = set_aside(path)?;
-                let db = open_file(path).map_err(|e| match e {
+                let db = open_guarded(path).map_err(|e| match e {
                     OpenFailure::Refused(e) => e,
                     OpenFailure::Damaged(why) => {
                         StateError::Open { path: path.to_owned(), source: Arc::new(redb::Error::Corrupted(why)) }
@@ -88,7 +92,7 @@ impl StateDb {
     }
 
     /// All rows of a table in order of keys.
-    pub fn read_all(&self, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    pub fn read_all(&self, table: Table) -> Result<Vec<Row>, StateError> {
         let txn = self.db.begin_read().map_err(StateError::read)?;
         let rows = txn.open_table(table.definition()).map_err(StateError::read)?;
         let mut out = Vec::new();
@@ -142,7 +146,10 @@ impl StateDb {
 
     fn write(&self, ops: &[Op]) -> Result<(), StateError> {
         let timer = SECONDS.start_timer();
-        let result = self.write_batch(ops);
+        // redb panics on some damage; a panic here would leave all later callers waiting for a writer that is gone.
+        let result = catch_unwind(AssertUnwindSafe(|| self.write_batch(ops))).unwrap_or_else(|_| {
+            Err(StateError::write(redb::Error::Corrupted("the database panicked, see the log".to_owned())))
+        });
         timer.observe_duration();
         match &result {
             Ok(()) => COMMITS.inc(),
@@ -174,10 +181,16 @@ enum OpenFailure {
     Refused(StateError),
 }
 
+/// Damage that redb does not report but panics on counts as damage as well.
+fn open_guarded(path: &Path) -> Result<Database, OpenFailure> {
+    catch_unwind(|| open_file(path))
+        .unwrap_or_else(|_| Err(OpenFailure::Damaged("the database panicked while it was read".to_owned())))
+}
+
 fn open_file(path: &Path) -> Result<Database, OpenFailure> {
     let refused =
         |e: DatabaseError| OpenFailure::Refused(StateError::Open { path: path.to_owned(), source: Arc::new(e.into()) });
-    let db = match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
+    let mut db = match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
         Ok(db) => db,
         Err(DatabaseError::DatabaseAlreadyOpen) => return Err(refused(DatabaseError::DatabaseAlreadyOpen)),
         Err(DatabaseError::Storage(redb::StorageError::Io(e))) if is_damage(&e) => {
@@ -188,6 +201,10 @@ fn open_file(path: &Path) -> Result<Database, OpenFailure> {
         }
         Err(e) => return Err(OpenFailure::Damaged(e.to_string())),
     };
+    // Walks the whole file and its checksums; it is a few megabytes.
+    if let Err(e) = db.check_integrity() {
+        return Err(OpenFailure::Damaged(e.to_string()));
+    }
     match migrate(&db, path).and_then(|()| check(&db)) {
         Ok(()) => Ok(db),
         Err(e @ (StateError::TooNew { .. } | StateError::Open { .. } | StateError::SetAside { .. })) => {

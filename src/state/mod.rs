@@ -8,7 +8,7 @@ mod error;
 mod migrate;
 mod table;
 
-pub use db::{Op, Opened, StateDb};
+pub use db::{Op, Opened, Row, StateDb};
 pub use error::StateError;
 pub use migrate::FORMAT_VERSION;
 pub use table::Table;

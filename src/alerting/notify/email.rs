@@ -237,3 +237,7 @@ impl Notifier for Email {
         Box::pin(self.exchange(notification))
     }
 }
+
+#[cfg(test)]
+#[path = "email_tests.rs"]
+mod tests;

@@ -102,3 +102,7 @@ impl Notifier for Webhook {
         Box::pin(self.post(notification))
     }
 }
+
+#[cfg(test)]
+#[path = "webhook_tests.rs"]
+mod tests;

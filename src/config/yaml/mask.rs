@@ -8,8 +8,19 @@ const EXACT: [&str; 8] =
     ["key", "slack_api_url", "webhook_url", "basic_auth_users", "cookie", "authorization", "auth", "x-api-key"];
 
 /// Ends of names whose value is secret.
-const ENDS: [&str; 9] =
-    ["password", "passphrase", "secret", "secrets", "token", "credentials", "_key", "-key", "-token"];
+const ENDS: [&str; 11] = [
+    "password",
+    "passphrase",
+    "secret",
+    "secrets",
+    "token",
+    "token_id",
+    "credentials",
+    "webhook_url",
+    "_key",
+    "-key",
+    "-token",
+];
 
 /// Whether the value of this key, given the keys above it (the root's first), must not be shown.
 pub fn is_secret_key(key: &str, above: &[&str]) -> bool {
@@ -120,6 +131,7 @@ mod tests {
             ("routing_key", &["receivers", "pagerduty_configs"], true),
             ("url", &["receivers", "webhook_configs"], true),
             ("url", &["remote_write"], false),
+            ("rocketchat_token_id", &["global"], true),
             ("job_name", &[], false),
             ("X-Api-Key", &["headers"], true),
         ] {
