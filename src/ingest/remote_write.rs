@@ -169,18 +169,6 @@ fn check_labels(labels: &[(&str, &str)], limits: Limits) -> Option<&'static str>
     None
 }
 
-fn reason(e: AppendError) -> &'static str {
-    match e {
-        AppendError::UnknownRef => "unknown_series",
-        AppendError::Duplicate => "duplicate",
-        AppendError::OutOfOrder => "out_of_order",
-        AppendError::TooOld => "too_old",
-        AppendError::TooNew => "too_new",
-        AppendError::SeriesLimit => "series_limit",
-        AppendError::InvalidLabels => "invalid_labels",
-    }
-}
-
 impl Batch<'_> {
     fn problem(&mut self, reason: &str, count: u64, text: impl FnOnce() -> String) {
         REFUSED.with_label_values(&[reason]).inc_by(count);
@@ -196,12 +184,11 @@ impl Batch<'_> {
             let shown = show(&s.labels);
             return self.problem("invalid_labels", count, || format!("{what}: series {shown}"));
         }
-        s.labels.retain(|(_, v)| !v.is_empty());
-        let reference = match self.app.series(&Labels::from_sorted(s.labels.iter().copied())) {
+        let reference = match self.app.series_from_pairs(&s.labels) {
             Ok(r) => r,
             Err(e) => {
                 let shown = show(&s.labels);
-                return self.problem(reason(e), count, || format!("{e}: series {shown}"));
+                return self.problem(e.reason(), count, || format!("{e}: series {shown}"));
             }
         };
         for (t, v) in &s.samples {
@@ -220,7 +207,7 @@ impl Batch<'_> {
     }
 
     fn refused(&mut self, e: AppendError, labels: &[(&str, &str)], t: i64) {
-        self.problem(reason(e), 1, || format!("{e}: series {} at {t}", show(labels)));
+        self.problem(e.reason(), 1, || format!("{e}: series {} at {t}", show(labels)));
     }
 
     /// Exemplars are extra: one that is refused is counted, but does not fail the request (as in Prometheus).
@@ -279,8 +266,9 @@ mod tests {
     #[test]
     fn good_samples_are_kept_beside_bad_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(dir.path(), Options::default()).unwrap();
         let t = 1_767_225_600_000;
+        let clock = std::sync::Arc::new(crate::exec::clock::ManualClock::at_ms(t));
+        let db = Db::open(dir.path(), Options { clock, ..Options::default() }).unwrap();
         let good = body(&[(&[("__name__", "a"), ("x", "1")], &[(t, 1.0), (t + 1000, 2.0)])]);
         let headers = Headers { content_encoding: Some("snappy"), ..Headers::default() };
         let stats = write(&db, headers, &good, Limits::default()).unwrap();

@@ -116,19 +116,6 @@ pub struct Scrape<'a> {
     pub t: TimestampMs,
 }
 
-/// The word under which a refused sample is counted.
-pub fn reason(e: AppendError) -> &'static str {
-    match e {
-        AppendError::UnknownRef => "unknown_series",
-        AppendError::Duplicate => "duplicate",
-        AppendError::OutOfOrder => "out_of_order",
-        AppendError::TooOld => "too_old",
-        AppendError::TooNew => "too_new",
-        AppendError::SeriesLimit => "series_limit",
-        AppendError::InvalidLabels => "invalid_labels",
-    }
-}
-
 impl Scrape<'_> {
     /// Stores what was fetched, or that nothing was: samples, staleness markers and report in one batch. `started` is when the
     /// request went out.
@@ -219,7 +206,7 @@ impl Scrape<'_> {
             };
             // A marker older than a sample with an own timestamp is refused; that is no loss of data.
             if let Err(e) = result {
-                metrics::REFUSED.with_label_values(&[reason(e)]).inc();
+                metrics::REFUSED.with_label_values(&[e.reason()]).inc();
             }
         }
     }
@@ -291,7 +278,7 @@ impl<'r> Batch<'_, '_, 'r> {
             return Ok(());
         }
         if again && own_time.is_none() {
-            metrics::REFUSED.with_label_values(&[reason(AppendError::Duplicate)]).inc();
+            metrics::REFUSED.with_label_values(&[AppendError::Duplicate.reason()]).inc();
             return Ok(());
         }
         let t = own_time.unwrap_or(self.scrape.t);
@@ -302,7 +289,7 @@ impl<'r> Batch<'_, '_, 'r> {
                     self.exemplar(reference, e, t)?;
                 }
             }
-            Err(e) => metrics::REFUSED.with_label_values(&[reason(e)]).inc(),
+            Err(e) => metrics::REFUSED.with_label_values(&[e.reason()]).inc(),
         }
         Ok(())
     }
@@ -352,7 +339,7 @@ impl<'r> Batch<'_, '_, 'r> {
             }
             Err(e) => {
                 self.report.post_relabel += 1;
-                metrics::REFUSED.with_label_values(&[reason(e)]).inc();
+                metrics::REFUSED.with_label_values(&[e.reason()]).inc();
                 Ok(None)
             }
         }
@@ -394,7 +381,7 @@ impl<'r> Batch<'_, '_, 'r> {
         };
         let exemplar = Exemplar { labels, value: raw.value, timestamp: Some(raw.timestamp.unwrap_or(t)) };
         if let Err(e) = self.app.exemplar(series, &exemplar) {
-            metrics::EXEMPLARS_REFUSED.with_label_values(&[reason(e)]).inc();
+            metrics::EXEMPLARS_REFUSED.with_label_values(&[e.reason()]).inc();
         }
         Ok(())
     }

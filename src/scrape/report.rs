@@ -82,7 +82,7 @@ impl Reporter {
         let names = NAMES.iter().chain(&EXTRA_NAMES);
         for ((value, name), reference) in values.iter().zip(names).zip(&mut self.references) {
             if let Err(e) = append(app, target, name, reference, t, *value) {
-                metrics::REFUSED.with_label_values(&[super::append::reason(e)]).inc();
+                metrics::REFUSED.with_label_values(&[e.reason()]).inc();
             }
         }
     }

@@ -165,7 +165,8 @@ impl TargetLoop {
     /// Writes staleness markers for everything the target had.
     pub async fn end(&self) {
         let target = self.target();
-        let t = self.shared.clock.now_ms();
+        // After the last sample, even if the clock did not move on: a marker at its time would be a duplicate.
+        let t = self.shared.clock.now_ms().max(lock(&self.last).at.map_or(i64::MIN, |at| at.saturating_add(1)));
         let (db, rules, state) = (self.shared.db.clone(), self.rules.clone(), self.state.clone());
         let done = tokio::task::spawn_blocking(move || {
             let scrape = Scrape { db: &db, rules: &rules, target: &target.labels, timeout_seconds: 0.0, t };

@@ -50,11 +50,15 @@ struct Bench {
     handle: ScrapeHandle,
 }
 
+fn open(dir: &std::path::Path, clock: Arc<dyn Clock>) -> Arc<Db> {
+    Arc::new(Db::open(dir, Options { clock, ..Options::default() }).unwrap())
+}
+
 /// A scraper whose clock stands at 2026-01-01 and whose loops wait for hours.
 fn bench() -> Bench {
     let dir = tempfile::tempdir().unwrap();
-    let db = Arc::new(Db::open(dir.path(), Options::default()).unwrap());
     let clock = Arc::new(ManualClock::at_ms(START_MS));
+    let db = open(dir.path(), clock.clone());
     let handle = ScrapeHandle::start(db.clone(), clock.clone(), CancellationToken::new());
     Bench { _dir: dir, db, clock, handle }
 }
@@ -302,8 +306,8 @@ impl Clock for RuntimeClock {
 #[tokio::test(start_paused = true)]
 async fn loops_keep_their_rhythm() {
     let dir = tempfile::tempdir().unwrap();
-    let db = Arc::new(Db::open(dir.path(), Options::default()).unwrap());
     let clock = Arc::new(RuntimeClock(tokio::time::Instant::now()));
+    let db = open(dir.path(), clock.clone());
     let handle = ScrapeHandle::start(db.clone(), clock, CancellationToken::new());
     let global: GlobalConfig = serde_saphyr::from_str("{scrape_interval: 15s}").unwrap();
     handle.apply(&global, &[]).await.unwrap();

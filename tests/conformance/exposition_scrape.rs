@@ -24,8 +24,9 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::exposition::{Case, Sample, compare, read_cases};
 use crate::report::AreaReport;
 
-/// How many cases of these levels fail: those in which the store refuses duplicates and samples too new or too old.
-pub const KNOWN_FAILURES: usize = 5;
+/// How many cases of these levels fail: `suite-timestamps`, where a timestamp overflows; Prometheus'
+/// fails the whole scrape for it, campanile refuses and counts that sample.
+pub const KNOWN_FAILURES: usize = 1;
 
 pub fn replay(folder: &Path) -> AreaReport {
     let cases: Vec<Case> = read_cases(folder).into_iter().filter(|c| c.level != "parse").collect();
@@ -153,7 +154,10 @@ fn config(case: &Case, port: u16) -> ScrapeConfig {
 
 async fn check(case: &Case, server: &Targets) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let db = Arc::new(Db::open(dir.path(), Options::default()).map_err(|e| e.to_string())?);
+    // The bodies hold timestamps of all ages, and the recording server took them.
+    let forever = i64::MAX / 2;
+    let options = Options { retention_ms: forever, out_of_order_window_ms: forever, ..Options::default() };
+    let db = Arc::new(Db::open(dir.path(), options).map_err(|e| e.to_string())?);
     // Nobody listens on port 1.
     let port = if case.server.refused { 1 } else { server.port };
     let handle = ScrapeHandle::start(db.clone(), Arc::new(SystemClock), CancellationToken::new());
