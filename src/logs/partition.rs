@@ -250,9 +250,11 @@ impl Partition {
         let budget = (sorted.len() * 256).clamp(1 << 20, 64 << 20);
         let mut writer = SegmentWriter::for_segment(budget, segment.clone()).map_err(&failed)?;
         let mut doubles = Doubles::default();
-        for (key, ordinal, r) in &sorted {
+        let key_at = |i: usize| sorted.get(i).map(|(key, _, _)| *key);
+        for (i, (key, ordinal, r)) in sorted.iter().enumerate() {
             let Some((batch, _, e)) = get(r) else { continue };
-            if doubles.is_double(*key, batch.line(e), &e.metadata) {
+            let alone = key_at(i + 1) != Some(*key) && (i == 0 || key_at(i - 1) != Some(*key));
+            if !alone && doubles.is_double(*key, batch.line(e), &e.metadata) {
                 continue;
             }
             if let Some(d) = LogDocument::new(self.fields, *ordinal, batch, r.group as usize, r.entry as usize) {
