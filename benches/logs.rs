@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use campanile::logs::{CountRequest, Direction, LineFilter, Options, ScanRequest, Selection, Store};
+use campanile::logs::{CountRequest, Direction, LineFilter, Measure, Options, ScanRequest, Selection, Store};
 use campanile::model::{Labels, Matcher};
 use campanile::text::go_regex::GoRegex;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -150,6 +150,7 @@ fn queries(c: &mut Criterion) {
         selection: Selection::Matchers(vec![prod()]),
         boundaries: minutes,
         filters: vec![],
+        measure: Measure::Entries,
         by_level: false,
     };
     group.bench_function("count_by_minute", |b| b.iter(|| store.count(&count).expect("segments can be read")));

@@ -15,6 +15,16 @@ use super::snapshot::{Run, Snapshot, Source};
 use super::stream_index::StreamId;
 use crate::model::TimestampNs;
 
+/// What is added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Measure {
+    /// Entries.
+    #[default]
+    Entries,
+    /// Bytes of their lines.
+    Bytes,
+}
+
 /// What to count.
 #[derive(Clone, Debug)]
 pub struct CountRequest {
@@ -24,6 +34,8 @@ pub struct CountRequest {
     pub boundaries: Vec<TimestampNs>,
     /// Only lines that satisfy all of these.
     pub filters: Vec<LineFilter>,
+    /// Entries or bytes.
+    pub measure: Measure,
     /// Count each level (`detected_level`) of a stream by itself.
     pub by_level: bool,
 }
@@ -41,7 +53,7 @@ pub struct CountRow {
 }
 
 impl Snapshot {
-    /// Counts; rows by stream, then level; streams without entries have none. Without filters nothing is read but sort keys
+    /// Counts entries or bytes; rows by stream, then level; streams without entries have none. Without filters nothing is read but sort keys
     /// (and the lines of entries of equal stream and time, to tell doubles).
     pub fn count(&self, request: &CountRequest) -> Result<Vec<CountRow>, Error> {
         let (Some(start), Some(end)) = (request.boundaries.first(), request.boundaries.last()) else {
@@ -72,8 +84,7 @@ impl Snapshot {
                     |_, items| {
                         for item in self.distinct(&runs, items, &mut lines)? {
                             let Some(run) = runs.get(item.run) else { continue };
-                            let level = if request.by_level { level_of(run, item.position) } else { 0 };
-                            rows.add(stream, level, item.timestamp, 1);
+                            rows.add_item(stream, run, item.position, item.timestamp);
                         }
                         Ok(ControlFlow::Continue(()))
                     },
@@ -96,7 +107,11 @@ impl Snapshot {
         self.scan_streams(&scan, &|e| {
             let level =
                 if request.by_level { e.metadata.get(detect::DETECTED_LEVEL).map_or(0, detect::level_code) } else { 0 };
-            rows.lock().unwrap_or_else(PoisonError::into_inner).add(e.stream, level, e.timestamp, 1);
+            let n = match request.measure {
+                Measure::Entries => 1,
+                Measure::Bytes => e.line.len() as u64,
+            };
+            rows.lock().unwrap_or_else(PoisonError::into_inner).add(e.stream, level, e.timestamp, n);
             ControlFlow::Continue(())
         })?;
         Ok(rows.into_inner().unwrap_or_else(PoisonError::into_inner).finish())
@@ -125,6 +140,25 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Adds an entry by its columns.
+    fn add_item(&mut self, stream: StreamId, run: &Run<'_>, position: u32, timestamp: TimestampNs) {
+        let (level, bytes) = match &run.source {
+            Source::Memory { entries, .. } => {
+                entries.get(position as usize).map_or((detect::NO_LEVEL, 0), |e| (e.level, e.line_bytes()))
+            }
+            Source::Segment { segment, .. } => match self.request.measure {
+                Measure::Entries => (segment.level(position), 1),
+                Measure::Bytes => (segment.level(position), segment.line_bytes(position)),
+            },
+        };
+        let level = if self.request.by_level { level } else { detect::NO_LEVEL };
+        let n = match self.request.measure {
+            Measure::Entries => 1,
+            Measure::Bytes => bytes,
+        };
+        self.add(stream, level, timestamp, n);
+    }
+
     fn finish(self) -> Vec<CountRow> {
         let by_level = self.request.by_level;
         let row = |((stream, level), counts)| CountRow {
@@ -136,28 +170,20 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn level_of(run: &Run<'_>, position: u32) -> u8 {
-    match &run.source {
-        Source::Memory { entries, .. } => entries.get(position as usize).map_or(detect::NO_LEVEL, |e| e.level),
-        Source::Segment { segment, .. } => segment.level(position),
-    }
-}
-
 /// Counts a run that no other run of its stream touches.
 fn count_run(run: &Run<'_>, rows: &mut Rows<'_>) -> Result<(), Error> {
     let failed = |source: TantivyError| Error::Index { partition: "a log query".to_owned(), what: "read", source };
-    if rows.request.by_level {
-        let doubles = match &run.source {
-            Source::Segment { segment, .. } => segment.doubles().map_err(failed)?,
-            Source::Memory { .. } => &[],
-        };
+    if rows.request.by_level || rows.request.measure == Measure::Bytes {
         match &run.source {
             Source::Memory { entries, .. } => {
-                entries.iter().for_each(|e| rows.add(run.stream, e.level, e.timestamp, 1))
+                for (i, e) in (0..).zip(entries.iter()) {
+                    rows.add_item(run.stream, run, i, e.timestamp);
+                }
             }
             Source::Segment { segment, docs, .. } => {
+                let doubles = segment.doubles().map_err(failed)?;
                 for doc in docs.clone().filter(|d| doubles.binary_search(d).is_err()) {
-                    rows.add(run.stream, segment.level(doc), segment.timestamp(doc), 1);
+                    rows.add_item(run.stream, run, doc, segment.timestamp(doc));
                 }
             }
         }

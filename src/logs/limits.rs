@@ -6,8 +6,8 @@ pub const FLUSH_BYTES: usize = 24 << 20;
 /// Batches in memory become segments at the latest after so many seconds. They are durable and searchable before that, so
 /// this only bounds what a restart replays when little comes in; shorter would make many tiny segments.
 pub const FLUSH_SECONDS: i64 = 10;
-/// Pushes are refused when this much waits in memory: four lots, which the disk has then not taken for a while.
-pub const MAX_BUFFER_BYTES: usize = 4 * FLUSH_BYTES;
+/// Pushes wait, and are refused at last, when this much is in memory: one lot being written, one full, one filling.
+pub const MAX_BUFFER_BYTES: usize = 3 * FLUSH_BYTES;
 /// The largest batch; the caps of the wire are below it, and offsets inside a batch are 32 bits.
 pub const MAX_BATCH_BYTES: usize = 64 << 20;
 /// Bytes an entry takes up in memory beside its line.

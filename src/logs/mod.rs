@@ -30,10 +30,10 @@ pub mod tokens;
 mod writer;
 
 pub use batch::{Batch, BatchBuilder, Refusal};
-pub use count::CountRequest;
+pub use count::{CountRequest, CountRow, Measure};
 pub use error::Error;
 pub use filter::LineFilter;
-pub use scan::{Direction, ScanRequest, ScannedEntry, Selection};
+pub use scan::{Direction, ScanRequest, ScanStats, ScannedEntry, Selection};
 pub use snapshot::Snapshot;
 pub use store::{Options, Oversize, Pushed, Store};
 pub use stream_index::StreamId;

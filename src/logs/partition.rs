@@ -10,7 +10,7 @@ use tantivy::directory::MmapDirectory;
 use tantivy::index::SegmentId;
 use tantivy::indexer::{IndexWriterOptions, SegmentWriter};
 use tantivy::merge_policy::{LogMergePolicy, MergePolicy, NoMergePolicy};
-use tantivy::{Index, IndexWriter, TantivyError};
+use tantivy::{Index, IndexWriter, Segment, TantivyError};
 
 use super::batch::Batch;
 use super::doubles::Doubles;
@@ -155,31 +155,40 @@ impl Partition {
             let known = before.and_then(|b| b.segments.iter().find(|s| s.id() == segment.id()));
             if let Some(known) = known {
                 segments.push(known.clone());
-                continue;
-            }
-            if lock(&self.broken).contains(&segment.id()) {
-                continue;
-            }
-            // Damage can also show as a panic inside the index library.
-            let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                SegmentView::open(&segment, self.fields, self.day, streams.ids())
-            }));
-            let error = match opened {
-                Ok(Ok(view)) => {
-                    segments.push(Arc::new(view));
-                    continue;
+            } else if !lock(&self.broken).contains(&segment.id()) {
+                match self.open_segment(&segment, streams.ids()) {
+                    Ok(view) => segments.push(Arc::new(view)),
+                    Err(error) => self.leave_out(&segment, &error)?,
                 }
-                Ok(Err(e)) => e.to_string(),
-                Err(_) => "the index library gave up on it".to_owned(),
-            };
-            let id = segment.id().uuid_string();
-            tracing::error!(partition = self.name, segment = id, error, "damaged log segment is left out of queries");
-            metrics::DAMAGED.with_label_values(&["segment"]).inc();
-            lock(&self.broken).insert(segment.id());
+            }
         }
         // Oldest first, so that equal times come in the order received.
         segments.sort_by_key(|s| s.runs().iter().map(|r| r.first).min());
         Ok(PartitionView { day: self.day, segments })
+    }
+
+    fn open_segment(&self, segment: &Segment, streams: &[StreamId]) -> Result<SegmentView, String> {
+        // Damage can also show as a panic inside the index library.
+        let open = || SegmentView::open(segment, self.fields, self.day, streams);
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
+            Ok(opened) => opened.map_err(|e| e.to_string()),
+            Err(_) => Err("the index library gave up on it".to_owned()),
+        }
+    }
+
+    fn leave_out(&self, segment: &Segment, error: &str) -> Result<(), Error> {
+        let id = segment.id().uuid_string();
+        // A merge may have ended just now and removed it; then it is no damage, and the next view shows the merged one.
+        let still_there = self.index.searchable_segment_ids().map_err(self.failed("read"))?.contains(&segment.id());
+        if !still_there {
+            let what = "read, a merge came between";
+            let source = TantivyError::SystemError(format!("segment {id}: {error}"));
+            return Err(Error::Index { partition: self.name.clone(), what, source });
+        }
+        tracing::error!(partition = self.name, segment = id, error, "damaged log segment is left out of queries");
+        metrics::DAMAGED.with_label_values(&["segment"]).inc();
+        lock(&self.broken).insert(segment.id());
+        Ok(())
     }
 
     /// Writes entries as one segment and commits it; afterwards everything of this day up to `position` in the WAL is in the
@@ -241,9 +250,11 @@ impl Partition {
         let budget = (sorted.len() * 256).clamp(1 << 20, 64 << 20);
         let mut writer = SegmentWriter::for_segment(budget, segment.clone()).map_err(&failed)?;
         let mut doubles = Doubles::default();
-        for (key, ordinal, r) in &sorted {
+        let key_at = |i: usize| sorted.get(i).map(|(key, _, _)| *key);
+        for (i, (key, ordinal, r)) in sorted.iter().enumerate() {
             let Some((batch, _, e)) = get(r) else { continue };
-            if doubles.is_double(*key, batch.line(e), &e.metadata) {
+            let alone = key_at(i + 1) != Some(*key) && (i == 0 || key_at(i - 1) != Some(*key));
+            if !alone && doubles.is_double(*key, batch.line(e), &e.metadata) {
                 continue;
             }
             if let Some(d) = LogDocument::new(self.fields, *ordinal, batch, r.group as usize, r.entry as usize) {

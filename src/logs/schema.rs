@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `key` | fast, sorted by | the stream's number in the partition (17 bits) and the nanosecond of the day (47 bits) |
 //! | `level` | fast | the code of `detected_level`, 0 if it has none |
+//! | `size` | fast | bytes of the line |
 //! | `line` | stored | the line |
 //! | `extra` | stored | structured metadata but for a coded level, if there is any |
 //! | `words`, `ids` | indexed, no positions, no norms | tokens of the line, see [`super::tokens`] |
@@ -66,6 +67,8 @@ pub struct Fields {
     /// See the module.
     pub level: Field,
     /// See the module.
+    pub size: Field,
+    /// See the module.
     pub line: Field,
     /// See the module.
     pub extra: Field,
@@ -90,6 +93,7 @@ pub fn schema() -> (Schema, Fields) {
     let fields = Fields {
         key: b.add_u64_field("key", FAST),
         level: b.add_u64_field("level", FAST),
+        size: b.add_u64_field("size", FAST),
         line: b.add_bytes_field("line", BytesOptions::default().set_stored()),
         extra: b.add_bytes_field("extra", BytesOptions::default().set_stored()),
         words: b.add_text_field("words", TextOptions::default().set_indexing_options(indexing("words"))),
@@ -197,7 +201,7 @@ impl<'a> Value<'a> for LogValue<'a> {
 
 impl Document for LogDocument {
     type Value<'a> = LogValue<'a>;
-    type FieldsValuesIter<'a> = std::iter::Flatten<std::array::IntoIter<Option<(Field, LogValue<'a>)>, 7>>;
+    type FieldsValuesIter<'a> = std::iter::Flatten<std::array::IntoIter<Option<(Field, LogValue<'a>)>, 8>>;
 
     fn iter_fields_and_values(&self) -> Self::FieldsValuesIter<'_> {
         let f = self.fields;
@@ -209,6 +213,7 @@ impl Document for LogDocument {
         [
             Some((f.key, LogValue::Number(self.key))),
             Some((f.level, LogValue::Number(u64::from(level)))),
+            Some((f.size, LogValue::Number(line.len() as u64))),
             Some((f.line, LogValue::Bytes(line.as_bytes()))),
             extra.map(|x| (f.extra, LogValue::Bytes(x))),
             Some((f.words, LogValue::Text(line))),

@@ -35,6 +35,7 @@ pub struct SegmentView {
     fields: Fields,
     keys: Arc<dyn ColumnValues<u64>>,
     levels: Arc<dyn ColumnValues<u64>>,
+    sizes: Arc<dyn ColumnValues<u64>>,
     day_start: TimestampNs,
     runs: Vec<StreamRun>,
     doubles: OnceLock<Vec<u32>>,
@@ -58,10 +59,10 @@ impl SegmentView {
                 Err(TantivyError::InvalidArgument(format!("column {name} is not complete")))
             }
         };
-        let (keys, levels) = (column("key")?, column("level")?);
+        let (keys, levels, sizes) = (column("key")?, column("level")?, column("size")?);
         let day_start = i64::from(day).saturating_mul(NS_PER_DAY);
         let mut view =
-            SegmentView { fields, keys, levels, day_start, runs: Vec::new(), doubles: OnceLock::new(), reader };
+            SegmentView { fields, keys, levels, sizes, day_start, runs: Vec::new(), doubles: OnceLock::new(), reader };
         let mut doc = 0;
         while doc < view.len() {
             let ordinal = key_ordinal(view.keys.get_val(doc));
@@ -114,6 +115,11 @@ impl SegmentView {
     /// The code of the entry's level.
     pub fn level(&self, doc: u32) -> u8 {
         u8::try_from(self.levels.get_val(doc)).unwrap_or(detect::NO_LEVEL)
+    }
+
+    /// Bytes of the entry's line.
+    pub fn line_bytes(&self, doc: u32) -> u64 {
+        self.sizes.get_val(doc)
     }
 
     fn first_doc_where(&self, docs: Range<u32>, past: impl Fn(u64) -> bool) -> u32 {

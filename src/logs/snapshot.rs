@@ -198,7 +198,7 @@ impl Snapshot {
 
     /// Entries of each stream in memory and in segments, without regard to doubles; for statistics.
     pub fn entries_by_stream(&self) -> BTreeMap<StreamId, u64> {
-        let everything = (0..=i32::MAX as u32).map(StreamId).take(self.streams.len()).collect();
+        let everything = (0..self.streams.len() as u32).map(StreamId).collect();
         let mut counts = BTreeMap::new();
         for run in self.runs(&everything, i64::MIN, i64::MAX) {
             let n = match &run.source {
