@@ -1,9 +1,11 @@
 //! One group of alerts on one route: its members, its timer, its flushes.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -157,7 +159,10 @@ fn millis(ms: i64) -> Duration {
 /// The group's task: flushes until the group is gone or the process stops.
 pub(super) async fn run(core: Arc<Core>, group: Arc<Group>) {
     while group.tick(&core.stop).await {
-        flush(&core, &group).await;
+        // A panic in one receiver's code must not leave the group without a task: it would never be told again.
+        if AssertUnwindSafe(flush(&core, &group)).catch_unwind().await.is_err() {
+            tracing::error!(group = %group.key(), "a flush panicked; the next one comes after group_interval");
+        }
         group.lock().flushing = false;
     }
 }

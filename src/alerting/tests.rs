@@ -61,6 +61,8 @@ impl Notifier for Sink {
             reason: n.data.reason,
             possible_repeat: n.possible_repeat,
         });
+        let attempts = self.told.lock().unwrap().len();
+        assert!(!(n.group_key.contains("Panics") && attempts == 1), "a receiver's code that panics");
         let answer = {
             let mut script = self.script.lock().unwrap();
             if script.is_empty() { Ok(()) } else { script.remove(0) }
@@ -277,6 +279,16 @@ async fn what_a_receiver_refuses_is_told_at_the_next_flush() {
     // 1.0 is refused; at 3.0 the retries begin and the third attempt works.
     assert_eq!((told.len(), told[0].0, told[1].0), (4, 1000, 3000), "{told:?}");
     assert!(bell.handle.core().state.read_all(Table::Intents).unwrap().is_empty());
+    bell.handle.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_receiver_does_not_end_the_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let bell = start(dir.path(), CONFIG).await;
+    bell.send("Panics", "1", LONG);
+    run(6000).await;
+    expect(&bell, &[(1000, "1:firing"), (3000, "1:firing")]);
     bell.handle.shutdown().await;
 }
 
