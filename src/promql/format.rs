@@ -8,7 +8,7 @@ use crate::model::labels::{METRIC_NAME, is_legacy_label_name};
 use crate::model::sample::write_value;
 use crate::model::{MatchOp, Matcher};
 use crate::promql::ast::{
-    Aggregate, AtModifier, Binary, Cardinality, DurationExpr, DurationKind, Expr, ExprKind, NumberLiteral,
+    Aggregate, AtModifier, Binary, BinaryOp, Cardinality, DurationExpr, DurationKind, Expr, ExprKind, NumberLiteral,
     RangeExtension, Subquery, TimeModifiers, UnaryOp, VectorMatching, VectorSelector,
 };
 use crate::promql::lex::{aggregate_text, operator_text};
@@ -67,7 +67,7 @@ pub(super) fn write_expr(out: &mut String, expr: &Expr) {
             out.push(')');
         }
         ExprKind::Binary(b) => {
-            write_expr(out, &b.lhs);
+            write_left(out, b);
             out.push(' ');
             write_operator(out, b);
             out.push(' ');
@@ -82,6 +82,14 @@ pub(super) fn write_expr(out: &mut String, expr: &Expr) {
             write_expr(out, e);
             out.push(')');
         }
+    }
+}
+
+/// Writes the left side of an operation. Before `^` infinity goes without its plus, which would bind less tightly.
+pub(super) fn write_left(out: &mut String, b: &Binary) {
+    match b.lhs.kind {
+        ExprKind::Number(n) if b.op == BinaryOp::Pow && n.value == f64::INFINITY => out.push_str("Inf"),
+        _ => write_expr(out, &b.lhs),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The printer of PromQL for people: what is too long for a line is broken and indented, as `/api/v1/format_query` does.
 
 use crate::promql::ast::{Expr, ExprKind};
-use crate::promql::format::{format, sign, write_aggregate_head, write_expr, write_operator, write_subquery_suffix};
+use crate::promql::format::{
+    format, sign, write_aggregate_head, write_expr, write_left, write_operator, write_subquery_suffix,
+};
 
 /// An expression longer than this is broken into lines; the width that Prometheus uses.
 const LINE_WIDTH: usize = 100;
@@ -48,7 +50,12 @@ fn write_pretty(out: &mut String, expr: &Expr, level: usize) {
             close(out, level);
         }
         ExprKind::Binary(b) => {
-            write_pretty(out, &b.lhs, level + 1);
+            if matches!(b.lhs.kind, ExprKind::Number(_)) {
+                indent(out, level + 1);
+                write_left(out, b);
+            } else {
+                write_pretty(out, &b.lhs, level + 1);
+            }
             out.push('\n');
             indent(out, level);
             write_operator(out, b);

@@ -81,6 +81,7 @@ const PRINTED: &[(&str, &str)] = &[
     ("-1h30m", "="),
     ("Inf", "+Inf"),
     ("-inF", "-Inf"),
+    ("inf ^ 1 ^ inf", "Inf ^ 1 ^ +Inf"),
     ("NaN", "="),
     ("\"a\\\"b\\n\"", "="),
     ("'it\\'s'", "\"it's\""),
@@ -301,6 +302,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("'\\777'", "1:1: parse error: escape sequence is an invalid Unicode code point"),
     ("'\\ud800'", "1:1: parse error: escape sequence is an invalid Unicode code point"),
     ("'\\", "1:1: parse error: escape sequence not terminated"),
+    ("foo[5s x 5s]", "1:8: parse error: unexpected character: 'x', expected ':'"),
+    ("1[5m] smoothed", "1:2: parse error: ranges only allowed for vector selectors"),
+    ("foo[9.5e10]", "1:5: parse error: duration out of range"),
+    ("++-++-+-+-<", "1:11: parse error: unexpected <op:<>"),
+    ("`\\``", "1:4: parse error: unterminated raw string"),
     ("foo[1x]", "1:5: parse error: bad number or duration syntax: \"1\""),
     ("sum by (a) y", "1:12: parse error: unexpected identifier \"y\" in aggregation"),
     ("bool", "1:1: parse error: unexpected <bool>"),
@@ -363,6 +369,8 @@ fn selectors_and_metrics() {
     assert_eq!(labels("sum{b=\"2\", a='1',}").as_deref(), Ok("{__name__=\"sum\", a=\"1\", b=\"2\"}"));
     assert_eq!(labels("{\"a.b\", \"c d\"=\"e\"}").as_deref(), Ok("{__name__=\"a.b\", \"c d\"=\"e\"}"));
     assert_eq!(labels("").as_deref(), Ok("{}"));
+    let e = parse_metric("{\"http.requests\"xx}").unwrap_err();
+    assert_eq!(e.message(), "unexpected identifier \"xx\" in label set, expected \",\" or \"}\"");
     assert!(labels("a{b!=\"c\"}").is_err() && labels("a{b").is_err() && labels("a b").is_err());
 }
 
@@ -398,6 +406,8 @@ fn long_expressions_are_broken() {
     let want = "  sum by (job) (rate(http_requests_total{job=\"api-server\",status=~\"5..\"}[5m]))\n/\n  \
                 sum by (job) (rate(http_requests_total{job=\"api-server\"}[5m]))";
     assert_eq!(format_pretty(&parse(input).unwrap()), want);
+    let long = format!("inf ^ (foo{{a=\"{}\"}})", "x".repeat(120));
+    assert!(format_pretty(&parse(&long).unwrap()).starts_with("  Inf\n^\n  (\n    foo{"));
 }
 
 #[test]

@@ -99,6 +99,8 @@ impl Parser<'_> {
                 self.advance();
                 if token.kind == TokenKind::String && matches!(self.kind(), TokenKind::Comma | TokenKind::RightBrace) {
                     labels.set(METRIC_NAME, label);
+                } else if token.kind == TokenKind::String && self.kind() != TokenKind::Assign {
+                    return self.unexpected(CONTEXT, "\",\" or \"}\"");
                 } else {
                     self.expect(TokenKind::Assign, CONTEXT, "\"=\"")?;
                     let span = self.expect(TokenKind::String, CONTEXT, "string")?.span;
