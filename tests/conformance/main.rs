@@ -13,6 +13,7 @@
 
 mod promql;
 mod report;
+mod templates;
 
 use report::not_replayed_yet;
 
@@ -54,9 +55,8 @@ fn rules() {
 }
 
 #[test]
-#[ignore = "not replayed yet"]
 fn templates() {
-    not_replayed_yet("templates");
+    report::replay("templates", templates::KNOWN_FAILURES, templates::replay);
 }
 
 #[test]

@@ -150,6 +150,20 @@ pub(super) fn write_json(out: &mut String, v: &Value, depth: usize) -> Result<()
                     write_json(out, item, depth + 1)?;
                 }
                 out.push('}');
+            } else if let Some(fields) = match v {
+                Value::Object(o) => o.json_fields(),
+                _ => None,
+            } {
+                out.push('{');
+                for (i, (k, item)) in fields.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    json_string(out, k);
+                    out.push(':');
+                    write_json(out, item, depth + 1)?;
+                }
+                out.push('}');
             } else {
                 json_string(out, &format_value(v));
             }

@@ -11,6 +11,7 @@
 //! | `funcs` | the functions of the language itself |
 //! | `prometheus`, `alertmanager` | the functions those programs add |
 //! | `printf`, `time`, `value` | what Go's `fmt`, `time` and `reflect` do |
+//! | `notification` | the data of notifications and the templates that receivers use by default |
 //! | `html` | escaping by context |
 
 pub mod alertmanager;
@@ -18,6 +19,7 @@ mod exec;
 mod funcs;
 mod html;
 mod lex;
+pub mod notification;
 mod parse;
 pub mod printf;
 pub mod prometheus;

@@ -362,10 +362,10 @@ pub(super) fn parse_time(layout: &str, text: &str) -> Result<GoTime, String> {
                 let name = |m: &&str| if short { m.get(..3).unwrap_or(m).len() } else { m.len() };
                 let found = MONTHS
                     .iter()
-                    .position(|m| t.get(..name(m)).is_some_and(|head| Some(head) == m.get(..name(m))))
+                    .position(|m| m.get(..name(m)).is_some_and(|head| t.starts_with(head)))
                     .ok_or_else(|| fail(t, element))?;
                 month = u32::try_from(found).unwrap_or(0) + 1;
-                t = t.get(MONTHS.get(found).map_or(0, |m| name(m))..).unwrap_or("");
+                t = t.get(MONTHS.get(found).map_or(0, name)..).unwrap_or("");
             }
             Token::Weekday | Token::WeekdayShort => {
                 let letters = t.bytes().take_while(u8::is_ascii_alphabetic).count();

@@ -108,6 +108,11 @@ pub trait Object: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The fields as JSON names them, if it is written as a JSON object of fields.
+    fn json_fields(&self) -> Option<Vec<(&str, Value)>> {
+        None
+    }
+
     /// The items, if it is a list.
     fn as_list(&self) -> Option<&[Value]> {
         None
