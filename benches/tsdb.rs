@@ -1,5 +1,7 @@
 //! What appending, making series, and reading cost in the metrics store.
 
+#![allow(clippy::expect_used, missing_docs, reason = "a benchmark that cannot set itself up has nothing to measure")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 
