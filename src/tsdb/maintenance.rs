@@ -129,13 +129,9 @@ fn cut_head(shared: &Shared) -> Result<bool, Error> {
         head.visible_from = end;
         head.min_t = head.min_t.max(end);
     }
-    let mut chunks = 0;
     for range in slot_ranges(slots) {
-        let mut head = shared.write_head();
-        head.drop_before(&shared.lookup, end, range.clone());
-        chunks += range.filter_map(|slot| head.at(slot)).map(|s| s.chunk_count()).sum::<usize>();
+        shared.write_head().drop_before(&shared.lookup, end, range);
     }
-    count::HEAD_CHUNKS.set(chunks as i64);
     shared.write_head().finish_drop();
     Ok(true)
 }

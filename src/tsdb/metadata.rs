@@ -34,7 +34,9 @@ impl MetadataStore {
 
     /// The families in order of names, one or all, `limit` at most.
     pub(crate) fn get(&self, metric: Option<&str>, limit: usize) -> Vec<(String, Vec<Metadata>)> {
-        let pair = |(n, v): (&Box<str>, &Vec<Metadata>)| (n.to_string(), v.clone());
+        fn pair((name, versions): (&impl AsRef<str>, &Vec<Metadata>)) -> (String, Vec<Metadata>) {
+            (name.as_ref().to_owned(), versions.clone())
+        }
         match metric {
             Some(m) => self.families.get_key_value(m).into_iter().take(limit).map(pair).collect(),
             None => self.families.iter().take(limit).map(pair).collect(),

@@ -140,7 +140,7 @@ impl Selection {
             if view.starts().is_empty() {
                 return Ok(());
             }
-            let mut times = Vec::with_capacity(view.len());
+            let mut times = Vec::with_capacity(view.sample_count());
             view.floats(|t, _| {
                 times.push(t);
                 true

@@ -118,6 +118,7 @@ pub(crate) fn replay(
         );
         count::REPLAY_LOST.inc_by(d.bytes);
     }
+    wal::cut_torn_tail(&dir.join(WAL_DIR), &report)?;
     if foreign > 0 {
         tracing::warn!(bytes = foreign, "records of the metrics log could not be decoded and are lost");
         count::REPLAY_LOST.inc_by(foreign);

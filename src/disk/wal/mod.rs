@@ -8,6 +8,6 @@ pub mod record;
 pub mod segment;
 pub mod writer;
 
-pub use reader::{Damage, ReplayReport, replay};
+pub use reader::{Damage, ReplayReport, cut_torn_tail, replay};
 pub use segment::WalPosition;
 pub use writer::{Wal, WalOptions};

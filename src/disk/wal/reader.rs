@@ -7,6 +7,9 @@ use std::path::Path;
 use super::record::{self, Decoded};
 use super::segment::{self, HEADER, WalPosition};
 
+/// The reason given for the tail of a segment that a crash cut short.
+const TORN: &str = "the segment ends inside a record";
+
 /// A stretch of a segment that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -68,7 +71,7 @@ pub fn replay(
                     report.records += 1;
                 }
                 Decoded::Incomplete => {
-                    lost(offset, rest.len(), "the segment ends inside a record");
+                    lost(offset, rest.len(), TORN);
                     break;
                 }
                 Decoded::Damaged(len) => {
@@ -86,6 +89,17 @@ pub fn replay(
         }
     }
     Ok(report)
+}
+
+/// Cuts off the torn tail that a replay found at the end of the last segment, so that the next start does not report it again. Returns
+/// the bytes cut. To be called before a new segment is begun.
+pub fn cut_torn_tail(dir: &Path, report: &ReplayReport) -> io::Result<u64> {
+    let Some(last) = segment::list(dir)?.pop() else { return Ok(0) };
+    let Some(torn) = report.damage.iter().find(|d| d.at.segment == last && d.reason == TORN) else { return Ok(0) };
+    let file = fs::OpenOptions::new().write(true).open(segment::path(dir, last))?;
+    file.set_len(torn.at.offset)?;
+    file.sync_data()?;
+    Ok(torn.bytes)
 }
 
 #[cfg(test)]
@@ -140,6 +154,9 @@ mod tests {
             assert_eq!(seen.len(), kept, "cut at {cut}");
             let clean = cut <= HEADER.len() || ends.contains(&(cut as u64));
             assert_eq!(report.damage.is_empty(), clean, "cut at {cut}: {report:?}");
+            let torn: u64 = report.damage.iter().map(|d| d.bytes).sum();
+            assert_eq!(cut_torn_tail(dir.path(), &report).unwrap(), torn);
+            assert_eq!(read_all(dir.path()).1.damage, [], "cut at {cut}");
         }
     }
 

@@ -1,21 +1,31 @@
 //! Streams of bits, most significant first.
 
 /// Appends the low `n` bits of `value` (`n` up to 64). `free` is how many bits of the last byte are not used yet.
+#[inline]
 pub(crate) fn put_bits(out: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
-    let mut left = n;
-    while left > 0 {
-        if *free == 0 {
-            out.push(0);
-            *free = 8;
-        }
-        let take = left.min(u32::from(*free));
-        let part = ((value >> (left - take)) as u8) & (0xffu16 >> (8 - take)) as u8;
-        if let Some(last) = out.last_mut() {
-            *last |= part << (u32::from(*free) - take);
-        }
-        *free -= take as u8;
-        left -= take;
+    if n == 0 {
+        return;
     }
+    let value = value & (u64::MAX >> (64 - n));
+    let room = u32::from(*free);
+    if n <= room {
+        if let Some(last) = out.last_mut() {
+            *last |= (value << (room - n)) as u8;
+        }
+        *free -= n as u8;
+        return;
+    }
+    let rest = n - room;
+    if room > 0
+        && let Some(last) = out.last_mut()
+    {
+        *last |= (value >> rest) as u8;
+    }
+    // What does not fit into the last byte goes out as whole bytes at once.
+    let aligned = (value << (64 - rest)).to_be_bytes();
+    let bytes = rest.div_ceil(8) as usize;
+    out.extend_from_slice(aligned.get(..bytes).unwrap_or_default());
+    *free = (bytes * 8) as u8 - rest as u8;
 }
 
 /// Reads bits from bytes. Reading past the end yields `None`.

@@ -153,7 +153,7 @@ impl<'a> View<'a> {
     }
 
     /// How many samples it has.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn sample_count(&self) -> usize {
         self.n
     }
 

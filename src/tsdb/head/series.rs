@@ -9,6 +9,7 @@ use crate::tsdb::chunk::xor::OpenXor;
 use crate::tsdb::chunk::{Chunk, View, is_histograms, seal_histograms, seal_xor};
 use crate::tsdb::error::AppendError;
 use crate::tsdb::limits::{CHUNK_SAMPLES, LATE_SAMPLES, block_number};
+use crate::tsdb::self_metrics::HEAD_CHUNKS;
 
 /// A series. Kept near 130 bytes: a million of them must fit beside their open chunks.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl Series {
 
     /// How many samples it has (reads the heads of all chunks).
     pub(crate) fn sample_count(&self) -> u64 {
-        let closed: usize = self.closed.iter().map(|c| View::parse(&c.data).map_or(0, |v| v.len())).sum();
+        let closed: usize = self.closed.iter().map(|c| View::parse(&c.data).map_or(0, |v| v.sample_count())).sum();
         let rare = self.rare.as_ref().map_or(0, |r| usize::from(r.open.len()) + r.late.len() + r.late_histograms.len());
         (closed + usize::from(self.open.len()) + rare) as u64
     }
@@ -164,6 +165,9 @@ impl Series {
         if full {
             self.close_floats();
         }
+        if self.open.len() == 0 {
+            HEAD_CHUNKS.inc();
+        }
         let known = self.rare.as_ref().and_then(|r| r.starts.last()).map_or(0, |s| s.1);
         if start != known {
             let n = self.open.len();
@@ -206,6 +210,9 @@ impl Series {
             self.closed.push(Arc::new(seal_histograms(&rare.open, &starts)));
             rare.open = OpenHistograms::default();
         }
+        if rare.open.len() == 0 {
+            HEAD_CHUNKS.inc();
+        }
         if start != rare.histogram_starts.last().map_or(0, |s| s.1) {
             rare.histogram_starts.push((rare.open.len(), start));
         }
@@ -219,6 +226,7 @@ impl Series {
         let late = std::mem::take(&mut rare.late);
         let Some(from) = late.first().map(|l| l.t) else { return false };
         let open_starts = std::mem::take(&mut rare.starts);
+        let before = self.chunk_count();
         let mut rows = late;
         let mut kept = Vec::with_capacity(self.closed.len() + 2);
         let open = (self.open.len() > 0).then(|| Arc::new(seal_xor(&self.open, &open_starts)));
@@ -229,6 +237,7 @@ impl Series {
             }
         }
         self.closed = kept;
+        HEAD_CHUNKS.sub((before - self.chunk_count()) as i64);
         rows.sort_unstable_by_key(|r| r.t);
         for r in rows {
             self.push_next(r.t, r.v, r.start);
@@ -266,6 +275,7 @@ impl Series {
 
     /// Drops all chunks that end before `t`; chunks never reach over the end of a block.
     pub(crate) fn drop_before(&mut self, t: TimestampMs) {
+        let before = self.chunk_count();
         self.closed.retain(|c| c.maxt >= t);
         self.closed.shrink_to_fit();
         if self.open.len() > 0 && self.open.last_t() < t {
@@ -286,6 +296,7 @@ impl Series {
                 self.rare = None;
             }
         }
+        HEAD_CHUNKS.sub((before - self.chunk_count()) as i64);
     }
 }
 
