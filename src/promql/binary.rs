@@ -45,13 +45,7 @@ pub fn symbol(op: BinaryOp) -> &'static str {
 pub fn changes_metric(op: BinaryOp) -> bool {
     matches!(
         op,
-        BinaryOp::Add
-            | BinaryOp::Sub
-            | BinaryOp::Mul
-            | BinaryOp::Div
-            | BinaryOp::Mod
-            | BinaryOp::Pow
-            | BinaryOp::Atan2
+        BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Pow | BinaryOp::Atan2
     )
 }
 

@@ -161,7 +161,7 @@ impl Engine {
         let steps = Steps::instant(t);
         // `step()` of an instant query is the default evaluation interval.
         let times = QueryTimes { start: t, end: t, step: self.options.subquery_step_ms.max(1) };
-        self.run(storage, query, times, options, true, |cx| {
+        self.run(storage, (expr, query), times, options, true, |cx| {
             let inner = expr.unwrap_parens();
             match &inner.kind {
                 ExprKind::Matrix(m) => present::raw_matrix(cx, m, t),
@@ -208,13 +208,13 @@ impl Engine {
         }
         let steps = Steps::range(start, end, step);
         let times = QueryTimes { start, end, step };
-        self.run(storage, query, times, options, false, |cx| present::range(cx.evaluate(expr, &steps)?, &steps))
+        self.run(storage, (expr, query), times, options, false, |cx| present::range(cx.evaluate(expr, &steps)?, &steps))
     }
 
     fn run(
         &self,
         storage: &dyn Storage,
-        query: &str,
+        (expr, query): (&Expr, &str),
         times: QueryTimes,
         options: QueryOptions,
         is_instant: bool,
@@ -230,6 +230,8 @@ impl Engine {
             is_instant,
             limits,
             notes: std::sync::Mutex::new(Annotations::default()),
+            query,
+            compared_hints: time_scope::selectors_with_compared_hints(expr),
         };
         let value = work(&cx)?;
         let stats = QueryStats {

@@ -109,11 +109,9 @@ pub fn vectors(
 ) -> Result<SeriesSet, QueryError> {
     let swapped = matching.card == Cardinality::OneToMany;
     let (many, one) = if swapped { (right, left) } else { (left, right) };
-    let (fill_many, fill_one) = if swapped {
-        (matching.fill_right, matching.fill_left)
-    } else {
-        (matching.fill_left, matching.fill_right)
-    };
+    // With `group_right` the sides are swapped before the fill values are looked at, in Prometheus as here: there
+    // `fill_left` stands in for a missing series of the "many" side, whichever side that is.
+    let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
     let mut work = Work { op, matching, steps, results: Results::default(), notes };
     for g in groups(&many, &one, matching) {
         if (g.one.is_empty() && fill_one.is_none()) || (g.many.is_empty() && fill_many.is_none()) {

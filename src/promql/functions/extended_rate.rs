@@ -31,7 +31,8 @@ pub(super) fn borders(times: &[i64], view: &View<'_>) -> Option<(usize, usize)> 
     if smoothed {
         last = inner.partition_point(|t| *t < end);
     }
-    let nothing = times.get(last).is_none_or(|t| *t <= start) || (smoothed && times.get(first).is_none_or(|t| *t > end));
+    let nothing =
+        times.get(last).is_none_or(|t| *t <= start) || (smoothed && times.get(first).is_none_or(|t| *t > end));
     (!nothing).then_some((first, last))
 }
 

@@ -54,11 +54,7 @@ pub(super) fn avg(view: &View<'_>, speaker: &mut Speaker<'_>) -> Option<Sample> 
     Some(if incremental { mean + c } else { sum / n + c / n }.into())
 }
 
-pub(super) fn extreme(
-    view: &View<'_>,
-    better: impl Fn(f64, f64) -> bool,
-    speaker: &mut Speaker<'_>,
-) -> Option<Sample> {
+pub(super) fn extreme(view: &View<'_>, better: impl Fn(f64, f64) -> bool, speaker: &mut Speaker<'_>) -> Option<Sample> {
     let mut best = *floats_only(view, speaker)?.first()?;
     for v in view.v {
         if better(*v, best) || best.is_nan() {
@@ -68,11 +64,7 @@ pub(super) fn extreme(
     Some(best.into())
 }
 
-pub(super) fn time_of(
-    view: &View<'_>,
-    better: impl Fn(f64, f64) -> bool,
-    speaker: &mut Speaker<'_>,
-) -> Option<Sample> {
+pub(super) fn time_of(view: &View<'_>, better: impl Fn(f64, f64) -> bool, speaker: &mut Speaker<'_>) -> Option<Sample> {
     let mut best = *floats_only(view, speaker)?.first()?;
     let mut at = *view.t.first()?;
     for (t, v) in view.t.iter().zip(view.v) {
@@ -132,6 +124,9 @@ pub(super) fn quantile_of(view: &View<'_>, q: f64, speaker: &mut Speaker<'_>) ->
 /// The median of the distances from the median.
 pub(super) fn mad(view: &View<'_>, speaker: &mut Speaker<'_>) -> Option<Sample> {
     let mut values = floats_only(view, speaker)?.to_vec();
+    if values.iter().any(|v| v.is_nan()) {
+        return Some(f64::NAN.into());
+    }
     let median = quantile(0.5, &mut values);
     values.iter_mut().for_each(|v| *v = (*v - median).abs());
     Some(quantile(0.5, &mut values).into())
