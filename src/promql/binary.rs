@@ -87,11 +87,10 @@ pub fn with_scalar(
                 continue;
             }
             let (l, r) = if side.left { (*s, *x) } else { (*x, *s) };
-            if !comparison {
-                *x = scalar(op, l, r);
-            } else if side.return_bool {
-                *x = scalar(op, l, r);
-            } else if scalar(op, l, r) == 0.0 {
+            let result = scalar(op, l, r);
+            if !comparison || side.return_bool {
+                *x = result;
+            } else if result == 0.0 {
                 *x = ABSENT;
             }
         }

@@ -244,3 +244,6 @@ impl Engine {
         Ok(QueryResult { value, warnings, infos, stats })
     }
 }
+
+#[cfg(test)]
+mod tests;

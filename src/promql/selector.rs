@@ -74,11 +74,10 @@ pub(crate) struct RangeSource<'a> {
     pub(crate) span: Span,
 }
 
-pub(crate) fn select(
-    cx: &Context<'_>,
-    hints: &SelectHints,
-    matchers: &[Matcher],
-) -> Result<(Vec<(Labels, bool)>, Box<dyn SelectedSeries>), QueryError> {
+/// What a store found: the labels of each series, and the series.
+type Selected = (Vec<(Labels, bool)>, Box<dyn SelectedSeries>);
+
+fn select(cx: &Context<'_>, hints: &SelectHints, matchers: &[Matcher]) -> Result<Selected, QueryError> {
     let found = cx.storage.select(hints, matchers)?;
     let meta = (0..found.len()).map(|i| (found.labels(i), false)).collect();
     Ok((meta, found))

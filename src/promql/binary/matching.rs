@@ -8,9 +8,9 @@ use crate::model::labels::METRIC_NAME;
 use crate::promql::annotations::Annotations;
 use crate::promql::ast::{BinaryOp, Cardinality, VectorMatching};
 use crate::promql::binary::changes_metric;
-use crate::promql::binary::elements::{Outcome, element};
+use crate::promql::binary::elements::{Outcome, element, scalar};
 use crate::promql::engine::QueryError;
-use crate::promql::series_set::{SeriesSet, StepSeries, StepValue, StepValues, without_metadata};
+use crate::promql::series_set::{SeriesSet, StepSeries, StepValue, StepValues, is_absent, without_metadata};
 use crate::text::span::Span;
 
 /// An operator between vectors that is no set operator.
@@ -124,6 +124,10 @@ pub fn vectors(
     Ok(SeriesSet::new(series))
 }
 
+fn not_unique() -> QueryError {
+    QueryError::Execution("multiple matches for labels: grouping labels must ensure unique matches".to_owned())
+}
+
 impl Work<'_> {
     /// The series of the "one" side that has a value at step `i`; an error where there are two.
     fn single<'g>(&self, g: &'g Group<'_>, i: usize, swapped: bool) -> Result<Option<&'g StepSeries>, QueryError> {
@@ -140,6 +144,33 @@ impl Work<'_> {
         Ok(first)
     }
 
+    /// The usual case: in the whole group one series meets one.
+    fn one_pair(&mut self, many: &StepSeries, one: &StepSeries, swapped: bool) -> Result<(), QueryError> {
+        let labels = result_labels(&many.labels, &one.labels, self.op.op, self.matching);
+        let drop_name = self.op.return_bool || (many.drop_name && !changes_metric(self.op.op));
+        let slot = self.results.slot(&labels, drop_name, self.steps);
+        if many.values.histograms.is_none() && one.values.histograms.is_none() && changes_metric(self.op.op) {
+            let Some(out) = self.results.series.get_mut(slot) else { return Ok(()) };
+            let pairs = many.values.floats.iter().zip(&one.values.floats);
+            for (place, (m, o)) in out.values.floats.iter_mut().zip(pairs) {
+                if is_absent(*m) || is_absent(*o) {
+                    continue;
+                }
+                if !is_absent(*place) {
+                    return Err(not_unique());
+                }
+                *place = if swapped { scalar(self.op.op, *o, *m) } else { scalar(self.op.op, *m, *o) };
+            }
+            return Ok(());
+        }
+        for i in 0..self.steps {
+            if let (Some(m), Some(o)) = (many.values.get(i), one.values.get(i)) {
+                self.apply(slot, i, m, o, swapped)?;
+            }
+        }
+        Ok(())
+    }
+
     fn group(
         &mut self,
         g: &Group<'_>,
@@ -147,6 +178,9 @@ impl Work<'_> {
         fill_one: Option<f64>,
         swapped: bool,
     ) -> Result<(), QueryError> {
+        if let ([many], [one], None, None) = (g.many.as_slice(), g.one.as_slice(), fill_many, fill_one) {
+            return self.one_pair(many, one, swapped);
+        }
         // Where one series meets one, the result has one place for all steps.
         let mut slots: HashMap<(usize, usize), usize> = HashMap::new();
         let group_only = Labels::clone(&g.key);
@@ -202,9 +236,7 @@ impl Work<'_> {
         let outcome = element(self.op.op, l, r, self.notes, self.op.span);
         let Some(out) = self.results.series.get_mut(slot).map(|s| &mut s.values) else { return Ok(()) };
         if out.is_present(i) {
-            return Err(QueryError::Execution(
-                "multiple matches for labels: grouping labels must ensure unique matches".to_owned(),
-            ));
+            return Err(not_unique());
         }
         match outcome {
             Outcome::Nothing => {}

@@ -95,7 +95,7 @@ fn histograms(view: &View<'_>, kind: Kind, speaker: &mut Speaker<'_>) -> Option<
     let left_between = smoothed && t[first] < start && first + 1 < t.len();
     let left = if left_between { between(first, first + 1, start)? } else { (*h[first]).clone() };
     let right = if smoothed && last > 0 && t[last] > end { between(last - 1, last, end)? } else { (*h[last]).clone() };
-    if !kind.is_counter && !(gauge(&left) && gauge(&right)) {
+    if !kind.is_counter && (!gauge(&left) || !gauge(&right)) {
         speaker.say(Remark::NotAGauge);
     }
     let mut out = right.clone();

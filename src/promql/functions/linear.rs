@@ -54,7 +54,7 @@ pub(super) fn check_factors(scalars: &[Vec<f64>]) -> Result<(), QueryError> {
     for (factors, name, short) in
         scalars.iter().zip([("smoothing", "sf"), ("trend", "tf")]).map(|(f, (n, s))| (f, n, s))
     {
-        if let Some(bad) = factors.iter().find(|f| !(**f > 0.0 && **f < 1.0) && !f.is_nan()) {
+        if let Some(bad) = factors.iter().find(|f| **f <= 0.0 || **f >= 1.0) {
             return Err(QueryError::Execution(format!(
                 "invalid {name} factor. Expected: 0 < {short} < 1, got: {bad:.6}"
             )));
