@@ -233,6 +233,9 @@ impl Engine {
             query,
             compared_hints: time_scope::selectors_with_compared_hints(expr),
         };
+        // Every node holds at least one number for each step.
+        let steps = (times.end.saturating_sub(times.start) / times.step.max(1)).unsigned_abs();
+        drop(cx.limits.charge(steps, steps.saturating_mul(8))?);
         let value = work(&cx)?;
         let stats = QueryStats {
             total_queryable_samples: cx.limits.samples_read(),

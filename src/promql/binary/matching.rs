@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+use crate::exec::cpu_pool;
 use crate::model::Labels;
 use crate::model::labels::METRIC_NAME;
 use crate::promql::annotations::Annotations;
@@ -11,6 +14,7 @@ use crate::promql::binary::changes_metric;
 use crate::promql::binary::elements::{Outcome, element, scalar};
 use crate::promql::engine::QueryError;
 use crate::promql::series_set::{SeriesSet, StepSeries, StepValue, StepValues, is_absent, without_metadata};
+use crate::promql::source::{BATCH, Source};
 use crate::text::span::Span;
 
 /// An operator between vectors that is no set operator.
@@ -55,11 +59,15 @@ struct Group<'a> {
 }
 
 fn groups<'a>(many: &'a SeriesSet, one: &'a SeriesSet, m: &VectorMatching) -> Vec<Group<'a>> {
-    let mut index: HashMap<Labels, usize> = HashMap::new();
-    let mut out: Vec<Group<'a>> = Vec::new();
+    let mut index: HashMap<Labels, usize> = HashMap::with_capacity(many.series.len());
+    let mut out: Vec<Group<'a>> = Vec::with_capacity(many.series.len());
     for (set, is_one) in [(many, false), (one, true)] {
-        for s in &set.series {
-            let key = signature(&s.labels, m);
+        let keys: Vec<Labels> = if set.series.len() <= BATCH {
+            set.series.iter().map(|s| signature(&s.labels, m)).collect()
+        } else {
+            cpu_pool::pool().install(|| set.series.par_iter().map(|s| signature(&s.labels, m)).collect())
+        };
+        for (s, key) in set.series.iter().zip(keys) {
             let at = *index.entry(key).or_insert_with_key(|key| {
                 out.push(Group { key: key.clone(), many: Vec::new(), one: Vec::new() });
                 out.len() - 1
@@ -90,6 +98,28 @@ impl Results {
     }
 }
 
+impl Results {
+    /// Joins the results of a batch; at one step only one of two series of the same labels may have a value.
+    fn take_in(&mut self, part: Vec<StepSeries>) -> Result<(), QueryError> {
+        for s in part {
+            let key = (s.labels.clone(), s.drop_name);
+            let Some(first) = self.index.get(&key).and_then(|i| self.series.get_mut(*i)) else {
+                self.index.insert(key, self.series.len());
+                self.series.push(s);
+                continue;
+            };
+            for i in 0..s.values.len() {
+                let Some(v) = s.values.get(i) else { continue };
+                if first.values.is_present(i) {
+                    return Err(not_unique());
+                }
+                first.values.set(i, v);
+            }
+        }
+        Ok(())
+    }
+}
+
 struct Work<'a> {
     op: &'a VectorOp,
     matching: &'a VectorMatching,
@@ -112,16 +142,25 @@ pub fn vectors(
     // With `group_right` the sides are swapped before the fill values are looked at, in Prometheus as here: there
     // `fill_left` stands in for a missing series of the "many" side, whichever side that is.
     let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
-    let mut work = Work { op, matching, steps, results: Results::default(), notes };
-    for g in groups(&many, &one, matching) {
-        if (g.one.is_empty() && fill_one.is_none()) || (g.many.is_empty() && fill_many.is_none()) {
-            continue;
+    let groups = groups(&many, &one, matching);
+    let all: Vec<usize> = (0..groups.len()).collect();
+    let (parts, new_notes) = Source::for_batches(&all, |batch, scratch| {
+        let mut work = Work { op, matching, steps, results: Results::default(), notes: &mut scratch.notes };
+        for g in batch.iter().filter_map(|i| groups.get(*i)) {
+            let nothing = (g.one.is_empty() && fill_one.is_none()) || (g.many.is_empty() && fill_many.is_none());
+            if !nothing {
+                work.group(g, fill_many, fill_one, swapped)?;
+            }
         }
-        work.group(&g, fill_many, fill_one, swapped)?;
+        work.results.series.retain(|s| s.values.any_present());
+        Ok(work.results.series)
+    })?;
+    notes.merge(new_notes);
+    let mut results = Results::default();
+    for part in parts {
+        results.take_in(part)?;
     }
-    let mut series = work.results.series;
-    series.retain(|s| s.values.any_present());
-    Ok(SeriesSet::new(series))
+    Ok(SeriesSet::new(results.series))
 }
 
 fn not_unique() -> QueryError {

@@ -85,6 +85,8 @@ fn queries_that_are_too_large_say_so() {
     assert!(e.to_string().contains("would load too many samples into memory"), "{e}");
     // The fold holds eleven numbers, not 2200.
     assert!(range("sum(rate(m_total[5m]))").is_ok());
+    let e = engine.range(&storage, "1", 0, i64::MAX / 4, 1, QueryOptions::default()).unwrap_err();
+    assert!(matches!(e, QueryError::TooManySamples { .. }), "{e}");
     let small = Engine::new(EngineOptions { memory_budget_bytes: 4096, ..EngineOptions::default() });
     let e = small.range(&storage, "m_total", 0, 10 * MINUTE, MINUTE, QueryOptions::default()).unwrap_err();
     assert!(matches!(e, QueryError::TooMuchMemory { .. }), "{e}");
