@@ -11,9 +11,9 @@ mod reset;
 mod trim;
 
 pub use accumulate::HistogramAccumulator;
-pub(crate) use display::go_g;
 pub use arithmetic::{AddOutcome, IncompatibleHistograms};
 pub use buckets::{Bucket, Sparse};
+pub(crate) use display::go_g;
 
 /// A span of consecutive buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -156,11 +156,7 @@ pub fn aggregate(
     }
 }
 
-fn folded(
-    run: &Run<'_>,
-    source: &Source<'_>,
-    grouping: &Grouping<'_>,
-) -> Result<(SeriesSet, Annotations), QueryError> {
+fn folded(run: &Run<'_>, source: &Source<'_>, grouping: &Grouping<'_>) -> Result<(SeriesSet, Annotations), QueryError> {
     let groups = groups(source.meta.iter().map(|m| &m.0), grouping);
     let units: Vec<(usize, &[usize])> = groups
         .members
@@ -197,7 +193,8 @@ fn folded(
                 .par_chunks(per_thread)
                 .map(|chunk| {
                     let mut scratch = Scratch::default();
-                    let folds = chunk.iter().map(|u| fold_unit(&mut scratch, u)).collect::<Result<Vec<_>, QueryError>>()?;
+                    let folds =
+                        chunk.iter().map(|u| fold_unit(&mut scratch, u)).collect::<Result<Vec<_>, QueryError>>()?;
                     Ok((folds, scratch.notes))
                 })
                 .collect::<Result<_, QueryError>>()

@@ -1,7 +1,7 @@
 //! Warnings and infos of an evaluation, in the words of Prometheus, each with the place in the query it is about.
 
 use crate::model::histogram::FloatHistogram;
-use crate::model::time::rfc3339_ms;
+use crate::model::time::{NS_PER_MS, rfc3339_ns};
 use crate::text::quote::quote;
 use crate::text::span::{Span, line_column};
 
@@ -138,8 +138,8 @@ impl Remark {
                 g(*from),
                 g(*to),
                 two_digits(*diff),
-                rfc3339_ms(*t),
-                rfc3339_ms(*last)
+                rfc3339_ns(t.saturating_mul(NS_PER_MS)),
+                rfc3339_ns(last.saturating_mul(NS_PER_MS))
             ),
             Remark::IncompatibleTypes { left, operator, right } => format!(
                 "incompatible sample types encountered for binary operator {}: {left} {operator} {right}",

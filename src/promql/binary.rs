@@ -45,13 +45,7 @@ pub fn symbol(op: BinaryOp) -> &'static str {
 pub fn changes_metric(op: BinaryOp) -> bool {
     matches!(
         op,
-        BinaryOp::Add
-            | BinaryOp::Sub
-            | BinaryOp::Mul
-            | BinaryOp::Div
-            | BinaryOp::Mod
-            | BinaryOp::Pow
-            | BinaryOp::Atan2
+        BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Pow | BinaryOp::Atan2
     )
 }
 
@@ -93,11 +87,10 @@ pub fn with_scalar(
                 continue;
             }
             let (l, r) = if side.left { (*s, *x) } else { (*x, *s) };
-            if !comparison {
-                *x = scalar(op, l, r);
-            } else if side.return_bool {
-                *x = scalar(op, l, r);
-            } else if scalar(op, l, r) == 0.0 {
+            let result = scalar(op, l, r);
+            if !comparison || side.return_bool {
+                *x = result;
+            } else if result == 0.0 {
                 *x = ABSENT;
             }
         }

@@ -161,7 +161,7 @@ impl Engine {
         let steps = Steps::instant(t);
         // `step()` of an instant query is the default evaluation interval.
         let times = QueryTimes { start: t, end: t, step: self.options.subquery_step_ms.max(1) };
-        self.run(storage, query, times, options, true, |cx| {
+        self.run(storage, (expr, query), times, options, true, |cx| {
             let inner = expr.unwrap_parens();
             match &inner.kind {
                 ExprKind::Matrix(m) => present::raw_matrix(cx, m, t),
@@ -208,13 +208,13 @@ impl Engine {
         }
         let steps = Steps::range(start, end, step);
         let times = QueryTimes { start, end, step };
-        self.run(storage, query, times, options, false, |cx| present::range(cx.evaluate(expr, &steps)?, &steps))
+        self.run(storage, (expr, query), times, options, false, |cx| present::range(cx.evaluate(expr, &steps)?, &steps))
     }
 
     fn run(
         &self,
         storage: &dyn Storage,
-        query: &str,
+        (expr, query): (&Expr, &str),
         times: QueryTimes,
         options: QueryOptions,
         is_instant: bool,
@@ -230,7 +230,12 @@ impl Engine {
             is_instant,
             limits,
             notes: std::sync::Mutex::new(Annotations::default()),
+            query,
+            compared_hints: time_scope::selectors_with_compared_hints(expr),
         };
+        // Every node holds at least one number for each step.
+        let steps = (times.end.saturating_sub(times.start) / times.step.max(1)).unsigned_abs();
+        drop(cx.limits.charge(steps, steps.saturating_mul(8))?);
         let value = work(&cx)?;
         let stats = QueryStats {
             total_queryable_samples: cx.limits.samples_read(),
@@ -242,3 +247,6 @@ impl Engine {
         Ok(QueryResult { value, warnings, infos, stats })
     }
 }
+
+#[cfg(test)]
+mod tests;

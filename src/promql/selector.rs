@@ -2,9 +2,12 @@
 
 mod smoothed;
 
+use std::sync::Arc;
+
+use crate::model::histogram::CounterResetHint;
 use crate::model::labels::METRIC_NAME;
 use crate::model::sample::is_stale_nan;
-use crate::model::{Column, Labels, Matcher, TimestampMs};
+use crate::model::{Column, FloatHistogram, Labels, Matcher, TimestampMs};
 use crate::promql::ast::{MatrixSelector, RangeExtension, VectorSelector};
 use crate::promql::duration_expr::resolve_positive;
 use crate::promql::engine::{Context, QueryError};
@@ -71,11 +74,10 @@ pub(crate) struct RangeSource<'a> {
     pub(crate) span: Span,
 }
 
-pub(crate) fn select(
-    cx: &Context<'_>,
-    hints: &SelectHints,
-    matchers: &[Matcher],
-) -> Result<(Vec<(Labels, bool)>, Box<dyn SelectedSeries>), QueryError> {
+/// What a store found: the labels of each series, and the series.
+type Selected = (Vec<(Labels, bool)>, Box<dyn SelectedSeries>);
+
+fn select(cx: &Context<'_>, hints: &SelectHints, matchers: &[Matcher]) -> Result<Selected, QueryError> {
     let found = cx.storage.select(hints, matchers)?;
     let meta = (0..found.len()).map(|i| (found.labels(i), false)).collect();
     Ok((meta, found))
@@ -102,16 +104,27 @@ pub(crate) fn instant_source<'s>(
     });
     let hints = SelectHints { start: mint, end: maxt, step: steps.step, func: "", range: 0 };
     let (meta, found) = select(cx, &hints, &v.matchers)?;
+    let hinted = cx.compared_hints.contains(&span.start);
     let names: Vec<Labels> = if smoothed { meta.iter().map(|m| m.0.clone()).collect() } else { Vec::new() };
     let compute: Compute<'s> = Box::new(move |i, scratch| {
         scratch.column.clear();
         found.read(i, mint, maxt, &mut scratch.column)?;
         count_read(cx, &scratch.column)?;
+        if hinted {
+            compare_hints(&mut scratch.column);
+        }
         if smoothed {
             scratch.column.drop_stale();
             let name = names.get(i).map_or("", |l| l.value(METRIC_NAME));
             let times = steps.times().map(|t| shift.apply(t));
-            return Ok(smoothed::values(&scratch.column, times, steps.count, lookback, (name, span), &mut scratch.notes));
+            return Ok(smoothed::values(
+                &scratch.column,
+                times,
+                steps.count,
+                lookback,
+                (name, span),
+                &mut scratch.notes,
+            ));
         }
         Ok(last_values(&scratch.column, steps.times().map(|t| shift.apply(t)), steps.count, lookback))
     });
@@ -167,12 +180,27 @@ fn last_values(c: &Column, times: impl Iterator<Item = i64>, n: usize, lookback:
     out
 }
 
+/// Replaces unknown reset hints by what a comparison with the histogram before says.
+fn compare_hints(c: &mut Column) {
+    let mut previous: Option<Arc<FloatHistogram>> = None;
+    for h in &mut c.h {
+        if is_stale_nan(h.sum) {
+            continue;
+        }
+        if let (CounterResetHint::Unknown, Some(p)) = (h.counter_reset_hint, &previous) {
+            let hint = if h.detect_reset(p) { CounterResetHint::Reset } else { CounterResetHint::NotReset };
+            Arc::make_mut(h).counter_reset_hint = hint;
+        }
+        previous = Some(h.clone());
+    }
+}
+
 /// What about the last sample is asked for instead of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SampleTime {
     /// When it was taken.
     Taken,
-    /// Since when it has been counted up; absent where that is not known.
+    /// Since when it has been counted up; 0 where that is not known.
     Started,
 }
 
@@ -204,7 +232,6 @@ pub(crate) fn time_source<'s>(
         let value = |t: i64, stale: bool, start: i64| match which {
             _ if stale => crate::promql::series_set::ABSENT,
             SampleTime::Taken => seconds(t),
-            SampleTime::Started if start == 0 => crate::promql::series_set::ABSENT,
             SampleTime::Started => seconds(start),
         };
         for (k, (t, v)) in c.t.iter().zip(&c.v).enumerate() {
@@ -240,9 +267,13 @@ pub(crate) fn range_source<'s>(
     });
     let hints = SelectHints { start: mint, end: maxt, step: steps.step, func, range };
     let (meta, found) = select(cx, &hints, &m.selector.matchers)?;
+    let hinted = cx.compared_hints.contains(&m.selector_span.start);
     let read: ReadColumn<'s> = Box::new(move |i, column| {
         column.clear();
         found.read(i, mint, maxt, column)?;
+        if hinted {
+            compare_hints(column);
+        }
         column.drop_stale();
         count_read(cx, column)
     });

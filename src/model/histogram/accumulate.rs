@@ -55,10 +55,7 @@ impl HistogramAccumulator {
 
     /// What there is to tell about all that was added.
     pub fn outcome(&self) -> AddOutcome {
-        AddOutcome {
-            reset_collision: self.reset_seen && self.no_reset_seen,
-            bounds_reconciled: self.bounds_reconciled,
-        }
+        AddOutcome { reset_collision: self.reset_seen && self.no_reset_seen, bounds_reconciled: self.bounds_reconciled }
     }
 
     /// Adds one more.

@@ -3,14 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+use crate::exec::cpu_pool;
 use crate::model::Labels;
 use crate::model::labels::METRIC_NAME;
 use crate::promql::annotations::Annotations;
 use crate::promql::ast::{BinaryOp, Cardinality, VectorMatching};
 use crate::promql::binary::changes_metric;
-use crate::promql::binary::elements::{Outcome, element};
+use crate::promql::binary::elements::{Outcome, element, scalar};
 use crate::promql::engine::QueryError;
-use crate::promql::series_set::{SeriesSet, StepSeries, StepValue, StepValues, without_metadata};
+use crate::promql::series_set::{SeriesSet, StepSeries, StepValue, StepValues, is_absent, without_metadata};
+use crate::promql::source::{BATCH, Source};
 use crate::text::span::Span;
 
 /// An operator between vectors that is no set operator.
@@ -55,11 +59,15 @@ struct Group<'a> {
 }
 
 fn groups<'a>(many: &'a SeriesSet, one: &'a SeriesSet, m: &VectorMatching) -> Vec<Group<'a>> {
-    let mut index: HashMap<Labels, usize> = HashMap::new();
-    let mut out: Vec<Group<'a>> = Vec::new();
+    let mut index: HashMap<Labels, usize> = HashMap::with_capacity(many.series.len());
+    let mut out: Vec<Group<'a>> = Vec::with_capacity(many.series.len());
     for (set, is_one) in [(many, false), (one, true)] {
-        for s in &set.series {
-            let key = signature(&s.labels, m);
+        let keys: Vec<Labels> = if set.series.len() <= BATCH {
+            set.series.iter().map(|s| signature(&s.labels, m)).collect()
+        } else {
+            cpu_pool::pool().install(|| set.series.par_iter().map(|s| signature(&s.labels, m)).collect())
+        };
+        for (s, key) in set.series.iter().zip(keys) {
             let at = *index.entry(key).or_insert_with_key(|key| {
                 out.push(Group { key: key.clone(), many: Vec::new(), one: Vec::new() });
                 out.len() - 1
@@ -90,6 +98,28 @@ impl Results {
     }
 }
 
+impl Results {
+    /// Joins the results of a batch; at one step only one of two series of the same labels may have a value.
+    fn take_in(&mut self, part: Vec<StepSeries>) -> Result<(), QueryError> {
+        for s in part {
+            let key = (s.labels.clone(), s.drop_name);
+            let Some(first) = self.index.get(&key).and_then(|i| self.series.get_mut(*i)) else {
+                self.index.insert(key, self.series.len());
+                self.series.push(s);
+                continue;
+            };
+            for i in 0..s.values.len() {
+                let Some(v) = s.values.get(i) else { continue };
+                if first.values.is_present(i) {
+                    return Err(not_unique());
+                }
+                first.values.set(i, v);
+            }
+        }
+        Ok(())
+    }
+}
+
 struct Work<'a> {
     op: &'a VectorOp,
     matching: &'a VectorMatching,
@@ -109,21 +139,32 @@ pub fn vectors(
 ) -> Result<SeriesSet, QueryError> {
     let swapped = matching.card == Cardinality::OneToMany;
     let (many, one) = if swapped { (right, left) } else { (left, right) };
-    let (fill_many, fill_one) = if swapped {
-        (matching.fill_right, matching.fill_left)
-    } else {
-        (matching.fill_left, matching.fill_right)
-    };
-    let mut work = Work { op, matching, steps, results: Results::default(), notes };
-    for g in groups(&many, &one, matching) {
-        if (g.one.is_empty() && fill_one.is_none()) || (g.many.is_empty() && fill_many.is_none()) {
-            continue;
+    // With `group_right` the sides are swapped before the fill values are looked at, in Prometheus as here: there
+    // `fill_left` stands in for a missing series of the "many" side, whichever side that is.
+    let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
+    let groups = groups(&many, &one, matching);
+    let all: Vec<usize> = (0..groups.len()).collect();
+    let (parts, new_notes) = Source::for_batches(&all, |batch, scratch| {
+        let mut work = Work { op, matching, steps, results: Results::default(), notes: &mut scratch.notes };
+        for g in batch.iter().filter_map(|i| groups.get(*i)) {
+            let nothing = (g.one.is_empty() && fill_one.is_none()) || (g.many.is_empty() && fill_many.is_none());
+            if !nothing {
+                work.group(g, fill_many, fill_one, swapped)?;
+            }
         }
-        work.group(&g, fill_many, fill_one, swapped)?;
+        work.results.series.retain(|s| s.values.any_present());
+        Ok(work.results.series)
+    })?;
+    notes.merge(new_notes);
+    let mut results = Results::default();
+    for part in parts {
+        results.take_in(part)?;
     }
-    let mut series = work.results.series;
-    series.retain(|s| s.values.any_present());
-    Ok(SeriesSet::new(series))
+    Ok(SeriesSet::new(results.series))
+}
+
+fn not_unique() -> QueryError {
+    QueryError::Execution("multiple matches for labels: grouping labels must ensure unique matches".to_owned())
 }
 
 impl Work<'_> {
@@ -142,6 +183,33 @@ impl Work<'_> {
         Ok(first)
     }
 
+    /// The usual case: in the whole group one series meets one.
+    fn one_pair(&mut self, many: &StepSeries, one: &StepSeries, swapped: bool) -> Result<(), QueryError> {
+        let labels = result_labels(&many.labels, &one.labels, self.op.op, self.matching);
+        let drop_name = self.op.return_bool || (many.drop_name && !changes_metric(self.op.op));
+        let slot = self.results.slot(&labels, drop_name, self.steps);
+        if many.values.histograms.is_none() && one.values.histograms.is_none() && changes_metric(self.op.op) {
+            let Some(out) = self.results.series.get_mut(slot) else { return Ok(()) };
+            let pairs = many.values.floats.iter().zip(&one.values.floats);
+            for (place, (m, o)) in out.values.floats.iter_mut().zip(pairs) {
+                if is_absent(*m) || is_absent(*o) {
+                    continue;
+                }
+                if !is_absent(*place) {
+                    return Err(not_unique());
+                }
+                *place = if swapped { scalar(self.op.op, *o, *m) } else { scalar(self.op.op, *m, *o) };
+            }
+            return Ok(());
+        }
+        for i in 0..self.steps {
+            if let (Some(m), Some(o)) = (many.values.get(i), one.values.get(i)) {
+                self.apply(slot, i, m, o, swapped)?;
+            }
+        }
+        Ok(())
+    }
+
     fn group(
         &mut self,
         g: &Group<'_>,
@@ -149,6 +217,9 @@ impl Work<'_> {
         fill_one: Option<f64>,
         swapped: bool,
     ) -> Result<(), QueryError> {
+        if let ([many], [one], None, None) = (g.many.as_slice(), g.one.as_slice(), fill_many, fill_one) {
+            return self.one_pair(many, one, swapped);
+        }
         // Where one series meets one, the result has one place for all steps.
         let mut slots: HashMap<(usize, usize), usize> = HashMap::new();
         let group_only = Labels::clone(&g.key);
@@ -204,9 +275,7 @@ impl Work<'_> {
         let outcome = element(self.op.op, l, r, self.notes, self.op.span);
         let Some(out) = self.results.series.get_mut(slot).map(|s| &mut s.values) else { return Ok(()) };
         if out.is_present(i) {
-            return Err(QueryError::Execution(
-                "multiple matches for labels: grouping labels must ensure unique matches".to_owned(),
-            ));
+            return Err(not_unique());
         }
         match outcome {
             Outcome::Nothing => {}

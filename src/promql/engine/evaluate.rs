@@ -15,6 +15,7 @@ use crate::promql::selector;
 use crate::promql::series_set::{SeriesSet, StepSeries, StepValues, Steps, is_absent, without_metadata};
 use crate::promql::source::Source;
 use crate::promql::storage::Storage;
+use crate::promql::string_literal;
 
 /// The value of an expression over all steps.
 #[derive(Debug)]
@@ -34,6 +35,10 @@ pub(crate) struct Context<'a> {
     pub(crate) is_instant: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) notes: Mutex<Annotations>,
+    /// The source of the query; may be empty.
+    pub(crate) query: &'a str,
+    /// Where those selectors begin whose histograms are to be compared for resets when they are read.
+    pub(crate) compared_hints: std::collections::HashSet<usize>,
 }
 
 impl<'a> Context<'a> {
@@ -41,6 +46,12 @@ impl<'a> Context<'a> {
         if !notes.is_empty() {
             self.notes.lock().unwrap_or_else(PoisonError::into_inner).merge(notes);
         }
+    }
+
+    /// The literal of a string expression as it is shown in messages, if its bytes are no UTF-8.
+    pub(crate) fn not_utf8(&self, expr: &Expr) -> Option<String> {
+        let span = expr.unwrap_parens().span;
+        string_literal::shown_if_not_utf8(self.query.get(span.start..span.end)?)
     }
 
     /// The value of an expression.
@@ -132,9 +143,7 @@ impl<'a> Context<'a> {
     pub(crate) fn scalar(&self, expr: &Expr, steps: &Steps) -> Result<Vec<f64>, QueryError> {
         match self.evaluate(expr, steps)? {
             Evaluated::Scalar(v) => Ok(v),
-            Evaluated::String(_) | Evaluated::Vector(_) => {
-                Err(QueryError::Execution("expected a scalar".to_owned()))
-            }
+            Evaluated::String(_) | Evaluated::Vector(_) => Err(QueryError::Execution("expected a scalar".to_owned())),
         }
     }
 
@@ -216,7 +225,10 @@ impl<'a> Context<'a> {
             None => aggregate::Param::None,
             Some(p) => match self.evaluate(p, steps)? {
                 Evaluated::Scalar(v) => aggregate::Param::Scalar(v, p.span),
-                Evaluated::String(s) => aggregate::Param::Label(s),
+                Evaluated::String(s) => match self.not_utf8(p) {
+                    Some(shown) => return Err(QueryError::Execution(format!("invalid label name {shown}"))),
+                    None => aggregate::Param::Label(s),
+                },
                 Evaluated::Vector(_) => return Err(QueryError::Execution("expected a scalar parameter".to_owned())),
             },
         };

@@ -72,11 +72,7 @@ fn matrix(set: &SeriesSet, steps: &Steps) -> Value {
 }
 
 fn of_column(labels: crate::model::Labels, c: Column) -> MatrixSeries {
-    MatrixSeries {
-        labels,
-        floats: c.t.into_iter().zip(c.v).collect(),
-        histograms: c.ht.into_iter().zip(c.h).collect(),
-    }
+    MatrixSeries { labels, floats: c.t.into_iter().zip(c.v).collect(), histograms: c.ht.into_iter().zip(c.h).collect() }
 }
 
 /// The samples of a range selector as they are stored.

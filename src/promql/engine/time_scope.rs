@@ -1,5 +1,7 @@
 //! Times of selectors: `offset`, `@`, computed durations, and which expressions do not depend on the step.
 
+use std::collections::HashSet;
+
 use crate::model::TimestampMs;
 use crate::promql::ast::{AtModifier, Expr, ExprKind, TimeModifiers};
 use crate::promql::duration_expr::{DurationContext, resolve};
@@ -73,5 +75,41 @@ pub(crate) fn is_step_invariant(expr: &Expr) -> bool {
         ExprKind::Aggregate(a) => a.param.as_ref().is_none_or(is_step_invariant) && is_step_invariant(&a.expr),
         ExprKind::Binary(b) => is_step_invariant(&b.lhs) && is_step_invariant(&b.rhs),
         ExprKind::Unary(_, e) | ExprKind::Paren(e) => is_step_invariant(e),
+    }
+}
+
+/// Where those selectors begin that are read for `histogram_count`, `histogram_sum` or `histogram_avg` alone. Their
+/// histograms are compared with their predecessors as they are read, as Prometheus does when it decodes only count and
+/// sum; that shows in remarks about conflicting resets.
+pub(crate) fn selectors_with_compared_hints(expr: &Expr) -> HashSet<usize> {
+    let mut out = HashSet::new();
+    collect(expr, false, &mut out);
+    out
+}
+
+fn collect(expr: &Expr, compared: bool, out: &mut HashSet<usize>) {
+    match &expr.kind {
+        ExprKind::Vector(_) if compared => drop(out.insert(expr.span.start)),
+        ExprKind::Matrix(m) if compared => drop(out.insert(m.selector_span.start)),
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => {}
+        ExprKind::Paren(e) | ExprKind::Unary(_, e) => collect(e, compared, out),
+        ExprKind::Aggregate(a) => {
+            a.param.iter().for_each(|p| collect(p, false, out));
+            collect(&a.expr, compared, out);
+        }
+        ExprKind::Call(c) => {
+            let compared = match c.func {
+                "histogram_count" | "histogram_sum" | "histogram_avg" => true,
+                "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => false,
+                _ => compared,
+            };
+            c.args.iter().for_each(|a| collect(a, compared, out));
+        }
+        // Whole histograms are needed below a subquery or an operator.
+        ExprKind::Subquery(s) => collect(&s.expr, false, out),
+        ExprKind::Binary(b) => {
+            collect(&b.lhs, false, out);
+            collect(&b.rhs, false, out);
+        }
     }
 }

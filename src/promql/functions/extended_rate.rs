@@ -31,7 +31,8 @@ pub(super) fn borders(times: &[i64], view: &View<'_>) -> Option<(usize, usize)> 
     if smoothed {
         last = inner.partition_point(|t| *t < end);
     }
-    let nothing = times.get(last).is_none_or(|t| *t <= start) || (smoothed && times.get(first).is_none_or(|t| *t > end));
+    let nothing =
+        times.get(last).is_none_or(|t| *t <= start) || (smoothed && times.get(first).is_none_or(|t| *t > end));
     (!nothing).then_some((first, last))
 }
 
@@ -94,7 +95,7 @@ fn histograms(view: &View<'_>, kind: Kind, speaker: &mut Speaker<'_>) -> Option<
     let left_between = smoothed && t[first] < start && first + 1 < t.len();
     let left = if left_between { between(first, first + 1, start)? } else { (*h[first]).clone() };
     let right = if smoothed && last > 0 && t[last] > end { between(last - 1, last, end)? } else { (*h[last]).clone() };
-    if !kind.is_counter && !(gauge(&left) && gauge(&right)) {
+    if !kind.is_counter && (!gauge(&left) || !gauge(&right)) {
         speaker.say(Remark::NotAGauge);
     }
     let mut out = right.clone();

@@ -13,6 +13,7 @@ use crate::promql::functions::histogram_buckets::{
 use crate::promql::functions::{arg, string_arg};
 use crate::promql::quantile::is_invalid;
 use crate::promql::series_set::{SeriesSet, StepSeries, StepValues, Steps};
+use crate::promql::source::Source;
 use crate::text::span::Span;
 
 /// The function of this name on one native histogram.
@@ -33,7 +34,6 @@ struct Family {
     /// Bound and series of each classic bucket.
     classic: Vec<(f64, usize)>,
     native: Option<usize>,
-    drop_name: bool,
 }
 
 struct Families {
@@ -55,7 +55,6 @@ fn families(set: &SeriesSet, span: Span) -> Families {
         if s.values.histograms.is_some() {
             let at = slot(&mut out, s.labels.clone());
             out.all[at].1.native = Some(i);
-            out.all[at].1.drop_name |= s.drop_name;
         }
         if s.values.floats.iter().all(|v| crate::promql::series_set::is_absent(*v)) {
             continue;
@@ -65,7 +64,6 @@ fn families(set: &SeriesSet, span: Span) -> Families {
             Ok(bound) => {
                 let at = slot(&mut out, s.labels.without(&[BUCKET_LABEL]));
                 out.all[at].1.classic.push((bound, i));
-                out.all[at].1.drop_name |= s.drop_name;
             }
             Err(_) => {
                 out.notes.add(Remark::BadBucketLabel { value: le.to_owned() }, s.labels.value(METRIC_NAME), span);
@@ -87,13 +85,12 @@ fn each_histogram(
     set: &SeriesSet,
     span: Span,
     steps: &Steps,
-    mut f: impl FnMut(usize, Input<'_>, &str, &mut Annotations) -> f64,
+    f: impl Fn(usize, Input<'_>, &str, &mut Annotations) -> f64 + Send + Sync,
 ) -> Result<Vec<StepSeries>, QueryError> {
-    let mut families = families(set, span);
-    let mut out = Vec::with_capacity(families.all.len());
-    let mut buckets = Vec::new();
-    for (labels, family) in &families.all {
-        cx.limits.check()?;
+    let families = families(set, span);
+    cx.note(families.notes);
+    let all: Vec<usize> = (0..families.all.len()).collect();
+    let one = |(labels, family): &(Labels, Family), buckets: &mut Vec<ClassicBucket>, notes: &mut Annotations| {
         let mut values = StepValues::absent(steps.count);
         let name = labels.value(METRIC_NAME);
         for step in 0..steps.count {
@@ -104,18 +101,22 @@ fn each_histogram(
             }));
             let native = family.native.and_then(|i| set.series.get(i)?.values.histogram(step));
             match native {
-                Some(_) if !buckets.is_empty() => families.notes.add(Remark::MixedClassicNative, name, span),
-                Some(h) => values.set_float(step, f(step, Input::Native(h), name, &mut families.notes)),
+                Some(_) if !buckets.is_empty() => notes.add(Remark::MixedClassicNative, name, span),
+                Some(h) => values.set_float(step, f(step, Input::Native(h), name, notes)),
                 None if buckets.is_empty() => {}
-                None => values.set_float(step, f(step, Input::Classic(&mut buckets), name, &mut families.notes)),
+                None => values.set_float(step, f(step, Input::Classic(buckets), name, notes)),
             }
         }
-        if values.any_present() {
-            out.push(StepSeries { labels: labels.clone(), drop_name: true, values });
-        }
-    }
-    cx.note(families.notes);
-    Ok(out)
+        values.any_present().then(|| StepSeries { labels: labels.clone(), drop_name: true, values })
+    };
+    let (parts, notes) = Source::for_batches(&all, |batch, scratch| {
+        cx.limits.check()?;
+        let mut buckets = Vec::new();
+        let families = batch.iter().filter_map(|i| families.all.get(*i));
+        Ok(families.filter_map(|x| one(x, &mut buckets, &mut scratch.notes)).collect::<Vec<_>>())
+    })?;
+    cx.note(notes);
+    Ok(parts.into_iter().flatten().collect())
 }
 
 fn quantile_at(q: f64, input: Input<'_>, t: i64, (name, span): (&str, Span), notes: &mut Annotations) -> f64 {

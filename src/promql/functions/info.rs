@@ -76,12 +76,7 @@ fn info_steps(cx: &Context<'_>, expr: &Expr, steps: &Steps) -> Result<Steps, Que
 
 /// Info series with the time of their last sample at each step.
 fn info_series(cx: &Context<'_>, matchers: Vec<Matcher>, steps: &Steps) -> Result<SeriesSet, QueryError> {
-    let v = VectorSelector {
-        name: None,
-        matchers,
-        time: TimeModifiers::default(),
-        extension: RangeExtension::None,
-    };
+    let v = VectorSelector { name: None, matchers, time: TimeModifiers::default(), extension: RangeExtension::None };
     let span = crate::text::span::Span::default();
     let (values, _) = selector::instant_source(cx, &v, span, steps)?.materialize(|_| cx.limits.check())?;
     if values.series.iter().any(|s| s.values.histograms.is_some()) {
@@ -149,13 +144,8 @@ pub(super) fn info(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<Serie
     matchers.extend(wanted.data.iter().cloned());
     let mut identified = false;
     for name in IDENTIFYING {
-        let values: BTreeSet<String> = base
-            .series
-            .iter()
-            .filter(|s| !is_info(s))
-            .filter_map(|s| s.labels.get(name))
-            .map(regex::escape)
-            .collect();
+        let values: BTreeSet<String> =
+            base.series.iter().filter(|s| !is_info(s)).filter_map(|s| s.labels.get(name)).map(regex::escape).collect();
         if !values.is_empty() {
             identified = true;
             matchers.push(regex(name, values.into_iter().collect::<Vec<_>>().join("|"))?);

@@ -7,9 +7,13 @@ use crate::promql::functions::{arg, string_arg};
 use crate::promql::series_set::{SeriesSet, Steps};
 use crate::text::go_regex::GoRegex;
 
-/// Any text is a label name except the empty one and what was no UTF-8 before it was read.
-fn is_valid_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains('\u{fffd}')
+/// Argument `i` as a label name: any text except the empty one and what is no UTF-8.
+fn name_arg<'c>(cx: &Context<'_>, call: &'c Call, i: usize, role: &str) -> Result<&'c str, QueryError> {
+    let name = string_arg(call, i)?;
+    match cx.not_utf8(arg(call, i)?) {
+        None if !name.is_empty() => Ok(name),
+        _ => Err(QueryError::Execution(format!("invalid {role} label name in {}(): {name}", call.func))),
+    }
 }
 
 /// Replaces `$1`, `${1}`, `$name`, `${name}` and `$$` as Go's `Expand` does.
@@ -57,16 +61,11 @@ fn set_label(set: &mut SeriesSet, i: usize, name: &str, value: String) {
 }
 
 pub(super) fn replace(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<SeriesSet, QueryError> {
-    let (destination, replacement) = (string_arg(call, 1)?, string_arg(call, 2)?);
+    let replacement = string_arg(call, 2)?;
     let (source, pattern) = (string_arg(call, 3)?, string_arg(call, 4)?);
-    let regex = GoRegex::anchored(pattern).map_err(|_| {
-        QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
-    })?;
-    if !is_valid_name(destination) {
-        return Err(QueryError::Execution(format!(
-            "invalid destination label name in label_replace(): {destination}"
-        )));
-    }
+    let regex = GoRegex::anchored(pattern)
+        .map_err(|_| QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
+    let destination = name_arg(cx, call, 1, "destination")?;
     let mut set = cx.vector(arg(call, 0)?, steps)?;
     for i in 0..set.series.len() {
         let Some(labels) = set.series.get(i).map(|s| s.labels.clone()) else { continue };
@@ -81,15 +80,9 @@ pub(super) fn replace(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<Se
 }
 
 pub(super) fn join(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<SeriesSet, QueryError> {
-    let (destination, separator) = (string_arg(call, 1)?, string_arg(call, 2)?);
-    let sources: Vec<&str> = (3..call.args.len()).map(|i| string_arg(call, i)).collect::<Result<_, _>>()?;
-    for (name, role) in
-        sources.iter().map(|s| (*s, "source")).chain(std::iter::once((destination, "destination")))
-    {
-        if !is_valid_name(name) {
-            return Err(QueryError::Execution(format!("invalid {role} label name in label_join(): {name}")));
-        }
-    }
+    let separator = string_arg(call, 2)?;
+    let sources: Vec<&str> = (3..call.args.len()).map(|i| name_arg(cx, call, i, "source")).collect::<Result<_, _>>()?;
+    let destination = name_arg(cx, call, 1, "destination")?;
     let mut set = cx.vector(arg(call, 0)?, steps)?;
     for i in 0..set.series.len() {
         let Some(labels) = set.series.get(i).map(|s| s.labels.clone()) else { continue };
@@ -108,15 +101,9 @@ mod tests {
     fn references_are_expanded_as_in_go() {
         let re = regex::Regex::new("^(?P<first>[a-z]+)-(.*)$").unwrap();
         let captures = re.captures("ab-cd").unwrap();
-        for (template, want) in [
-            ("$2", "cd"),
-            ("${2}x", "cdx"),
-            ("$first", "ab"),
-            ("$firstx", ""),
-            ("$$1", "$1"),
-            ("a$", "a$"),
-            ("$9", ""),
-        ] {
+        for (template, want) in
+            [("$2", "cd"), ("${2}x", "cdx"), ("$first", "ab"), ("$firstx", ""), ("$$1", "$1"), ("a$", "a$"), ("$9", "")]
+        {
             let mut out = String::new();
             expand(template, &captures, &mut out);
             assert_eq!(out, want, "{template}");

@@ -51,8 +51,10 @@ pub(super) fn predict(view: &View<'_>, seconds: f64, speaker: &mut Speaker<'_>) 
 
 /// Both factors must lie between 0 and 1.
 pub(super) fn check_factors(scalars: &[Vec<f64>]) -> Result<(), QueryError> {
-    for (factors, name, short) in scalars.iter().zip([("smoothing", "sf"), ("trend", "tf")]).map(|(f, (n, s))| (f, n, s)) {
-        if let Some(bad) = factors.iter().find(|f| !(**f > 0.0 && **f < 1.0) && !f.is_nan()) {
+    for (factors, name, short) in
+        scalars.iter().zip([("smoothing", "sf"), ("trend", "tf")]).map(|(f, (n, s))| (f, n, s))
+    {
+        if let Some(bad) = factors.iter().find(|f| **f <= 0.0 || **f >= 1.0) {
             return Err(QueryError::Execution(format!(
                 "invalid {name} factor. Expected: 0 < {short} < 1, got: {bad:.6}"
             )));

@@ -63,11 +63,7 @@ fn go_max(a: f64, b: f64) -> f64 {
 }
 
 /// `clamp`, `clamp_min`, `clamp_max`, `round`: a vector and scalars.
-pub(super) fn with_scalars<'s>(
-    cx: &'s Context<'_>,
-    call: &'s Call,
-    steps: &Steps,
-) -> Result<Source<'s>, QueryError> {
+pub(super) fn with_scalars<'s>(cx: &'s Context<'_>, call: &'s Call, steps: &Steps) -> Result<Source<'s>, QueryError> {
     let scalar = |i: usize| cx.scalar(arg(call, i)?, steps);
     let constant = |v: f64| vec![v; steps.count];
     let (lower, upper) = match call.func {

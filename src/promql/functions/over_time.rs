@@ -1,10 +1,15 @@
 //! `*_over_time`.
 
+use std::collections::VecDeque;
+
+use crate::model::Column;
 use crate::promql::annotations::Remark;
 use crate::promql::functions::over_time_histogram;
 use crate::promql::functions::range::{Sample, Speaker, View};
 use crate::promql::kahan;
 use crate::promql::quantile::{is_invalid, quantile};
+use crate::promql::selector::Windows;
+use crate::promql::series_set::{StepValues, Steps};
 
 /// For functions that look at floats only: nothing without floats, a remark where histograms are passed over.
 fn floats_only<'a>(view: &View<'a>, speaker: &mut Speaker<'_>) -> Option<&'a [f64]> {
@@ -54,11 +59,7 @@ pub(super) fn avg(view: &View<'_>, speaker: &mut Speaker<'_>) -> Option<Sample> 
     Some(if incremental { mean + c } else { sum / n + c / n }.into())
 }
 
-pub(super) fn extreme(
-    view: &View<'_>,
-    better: impl Fn(f64, f64) -> bool,
-    speaker: &mut Speaker<'_>,
-) -> Option<Sample> {
+pub(super) fn extreme(view: &View<'_>, better: impl Fn(f64, f64) -> bool, speaker: &mut Speaker<'_>) -> Option<Sample> {
     let mut best = *floats_only(view, speaker)?.first()?;
     for v in view.v {
         if better(*v, best) || best.is_nan() {
@@ -68,11 +69,37 @@ pub(super) fn extreme(
     Some(best.into())
 }
 
-pub(super) fn time_of(
-    view: &View<'_>,
-    better: impl Fn(f64, f64) -> bool,
-    speaker: &mut Speaker<'_>,
-) -> Option<Sample> {
+/// The extreme of every window of a series of floats, at a constant cost for each sample: the queue holds the indexes
+/// of those samples that no later one beats.
+pub(super) fn sliding_extreme(column: &Column, windows: &Windows, steps: &Steps, max: bool, out: &mut StepValues) {
+    let (t, v) = (&column.t, &column.v);
+    let mut queue: VecDeque<usize> = VecDeque::new();
+    let (mut l, mut r) = (0usize, 0usize);
+    for (i, now) in steps.times().enumerate() {
+        let w = windows.at(now);
+        if l > 0 && t[l - 1] > w.from {
+            (l, r) = (0, 0);
+            queue.clear();
+        }
+        while r < t.len() && t[r] <= w.to {
+            // NaN counts only where there is nothing else.
+            if !v[r].is_nan() {
+                while queue.pop_back_if(|k| if max { v[*k] <= v[r] } else { v[*k] >= v[r] }).is_some() {}
+                queue.push_back(r);
+            }
+            r += 1;
+        }
+        while l < r && t[l] <= w.from {
+            l += 1;
+        }
+        while queue.pop_front_if(|k| *k < l).is_some() {}
+        if l < r {
+            out.set_float(i, queue.front().map_or(f64::NAN, |k| v[*k]));
+        }
+    }
+}
+
+pub(super) fn time_of(view: &View<'_>, better: impl Fn(f64, f64) -> bool, speaker: &mut Speaker<'_>) -> Option<Sample> {
     let mut best = *floats_only(view, speaker)?.first()?;
     let mut at = *view.t.first()?;
     for (t, v) in view.t.iter().zip(view.v) {
@@ -132,7 +159,40 @@ pub(super) fn quantile_of(view: &View<'_>, q: f64, speaker: &mut Speaker<'_>) ->
 /// The median of the distances from the median.
 pub(super) fn mad(view: &View<'_>, speaker: &mut Speaker<'_>) -> Option<Sample> {
     let mut values = floats_only(view, speaker)?.to_vec();
+    if values.iter().any(|v| v.is_nan()) {
+        return Some(f64::NAN.into());
+    }
     let median = quantile(0.5, &mut values);
     values.iter_mut().for_each(|v| *v = (*v - median).abs());
     Some(quantile(0.5, &mut values).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::Labels;
+    use crate::promql::storage::MemoryStorage;
+    use crate::promql::{Engine, QueryOptions, Value};
+
+    /// The queue of `max_over_time` and the plain loop of `sort`ed windows must agree, gaps and NaN included.
+    #[test]
+    fn sliding_extremes_agree_with_quantiles() {
+        let mut s = MemoryStorage::new();
+        let labels = Labels::from_pairs([("__name__", "m")]);
+        let mut x = 12345u64;
+        for k in 0..300i64 {
+            x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            if x >> 62 != 0 {
+                s.add_float(&labels, k * 1000, ((x >> 33) % 50) as f64, 0);
+            }
+        }
+        let ask = |q: &str| {
+            let r = Engine::default().range(&s, q, 0, 330_000, 1500, QueryOptions::default()).unwrap();
+            match r.value {
+                Value::Matrix(m) => m.into_iter().map(|s| s.floats).collect::<Vec<_>>(),
+                other => panic!("unexpected {other:?}"),
+            }
+        };
+        assert_eq!(ask("max_over_time(m[7s])"), ask("quantile_over_time(1, m[7s])"));
+        assert_eq!(ask("min_over_time(m[7s])"), ask("quantile_over_time(0, m[7s])"));
+    }
 }

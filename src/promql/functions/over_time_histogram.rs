@@ -1,9 +1,9 @@
 //! `sum_over_time` and `avg_over_time` of native histograms.
 
+use crate::model::FloatHistogram;
 use crate::model::histogram::{HistogramAccumulator, IncompatibleHistograms};
 use crate::promql::annotations::{Combining, Remark};
 use crate::promql::functions::range::{Sample, Speaker, View};
-use crate::model::FloatHistogram;
 
 fn fold(
     view: &View<'_>,

@@ -319,6 +319,9 @@ fn evaluate(
         RangeFunction::Avg => each!(|_, view| over_time::avg(&view, speaker)),
         RangeFunction::Sum => each!(|_, view| over_time::sum(&view, speaker)),
         RangeFunction::Count => each!(|_, view| Some(((view.t.len() + view.ht.len()) as f64).into())),
+        RangeFunction::Min | RangeFunction::Max if column.ht.is_empty() => {
+            over_time::sliding_extreme(column, windows, steps, f == RangeFunction::Max, out);
+        }
         RangeFunction::Min => each!(|_, view| over_time::extreme(&view, |new, old| new < old, speaker)),
         RangeFunction::Max => each!(|_, view| over_time::extreme(&view, |new, old| new > old, speaker)),
         RangeFunction::TimeOfMin => each!(|_, view| over_time::time_of(&view, |new, old| new <= old, speaker)),

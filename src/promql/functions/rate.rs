@@ -41,29 +41,29 @@ fn pair(starts: &[i64], times: &[i64], i: usize) -> (i64, i64) {
     (starts.get(i).copied().unwrap_or(0), times.get(i).copied().unwrap_or(0))
 }
 
-/// By what the increase between first and last sample is multiplied to cover the range. `zero_share` is the first
-/// value divided by the increase, for counters that went up from a value not below zero.
+/// By what the increase between first and last sample is multiplied to cover the range. `zero` is the first value and
+/// the increase, for counters that went up from a value not below zero. Times in milliseconds; where a comparison of
+/// quotients will do, products are compared, because divisions are most of what this costs.
 #[inline]
-fn extrapolation(first: i64, last: i64, n: usize, (start, end): (i64, i64), zero_share: Option<f64>) -> f64 {
-    let mut to_start = (first - start) as f64 / 1000.0;
-    let mut to_end = (end - last) as f64 / 1000.0;
-    let sampled = (last - first) as f64 / 1000.0;
-    let average = sampled / (n - 1) as f64;
-    // A border nearer than this is taken to lie inside the series' life; else the series is taken to have begun or
-    // ended half a sampling interval from the sample.
-    let threshold = average * 1.1;
-    if to_start >= threshold {
-        to_start = average / 2.0;
+fn extrapolation(first: i64, last: i64, n: usize, (start, end): (i64, i64), zero: Option<(f64, f64)>) -> f64 {
+    let mut to_start = (first - start) as f64;
+    let mut to_end = (end - last) as f64;
+    let sampled = (last - first) as f64;
+    let intervals = (n - 1) as f64;
+    // A border nearer than 1.1 sampling intervals is taken to lie inside the series' life; else the series is taken to
+    // have begun or ended half an interval from the sample.
+    let threshold = sampled * 1.1;
+    if to_start * intervals >= threshold {
+        to_start = sampled / intervals / 2.0;
     }
-    if let Some(share) = zero_share {
+    if let Some((value, increase)) = zero
+        && sampled * value < to_start * increase
+    {
         // A counter is not extended to below zero.
-        let to_zero = sampled * share;
-        if to_zero < to_start {
-            to_start = to_zero;
-        }
+        to_start = sampled * (value / increase);
     }
-    if to_end >= threshold {
-        to_end = average / 2.0;
+    if to_end * intervals >= threshold {
+        to_end = sampled / intervals / 2.0;
     }
     (sampled + to_start + to_end) / sampled
 }
@@ -75,6 +75,7 @@ pub(super) fn floats(column: &Column, windows: &Windows, steps: &Steps, kind: Ki
     } else {
         Vec::new()
     };
+    let per_second = kind.per_second.map_or(1.0, f64::recip);
     let (mut l, mut r, mut first_reset) = (0usize, 0usize, 0usize);
     let n = column.t.len();
     for (i, now) in steps.times().enumerate() {
@@ -101,12 +102,9 @@ pub(super) fn floats(column: &Column, windows: &Windows, steps: &Steps, kind: Ki
         for k in resets.iter().skip(first_reset).take_while(|k| **k + 1 < r) {
             increase += column.v[*k];
         }
-        let share = (kind.is_counter && increase > 0.0 && first >= 0.0).then(|| first / increase);
-        let mut factor = extrapolation(column.t[l], column.t[r - 1], r - l, (w.start, w.end), share);
-        if let Some(seconds) = kind.per_second {
-            factor /= seconds;
-        }
-        out.floats[i] = increase * factor;
+        let zero = (kind.is_counter && increase > 0.0 && first >= 0.0).then_some((first, increase));
+        let factor = extrapolation(column.t[l], column.t[r - 1], r - l, (w.start, w.end), zero);
+        out.floats[i] = increase * (factor * per_second);
     }
 }
 
@@ -156,12 +154,12 @@ pub(super) fn value(view: &View<'_>, kind: Kind, speaker: &mut Speaker<'_>) -> O
     } else if n < 2 {
         return None;
     } else {
-        let share = match &histogram {
+        let zero = match &histogram {
             _ if !kind.is_counter => None,
-            Some(h) => (h.count > 0.0 && view.h[0].count >= 0.0).then(|| view.h[0].count / h.count),
-            None => (increase > 0.0 && view.v[0] >= 0.0).then(|| view.v[0] / increase),
+            Some(h) => (h.count > 0.0 && view.h[0].count >= 0.0).then_some((view.h[0].count, h.count)),
+            None => (increase > 0.0 && view.v[0] >= 0.0).then(|| (view.v[0], increase)),
         };
-        extrapolation(first, last, n, (view.window.start, view.window.end), share)
+        extrapolation(first, last, n, (view.window.start, view.window.end), zero)
     };
     if let Some(seconds) = kind.per_second {
         factor /= seconds;
@@ -346,6 +344,6 @@ mod tests {
         // Far from the start: half an interval.
         assert_eq!(extrapolation(100_000, 110_000, 2, (0, 110_000), None), 1.5);
         // A counter that was at zero two seconds before.
-        assert_eq!(extrapolation(10_000, 20_000, 2, (0, 20_000), Some(0.2)), 1.2);
+        assert_eq!(extrapolation(10_000, 20_000, 2, (0, 20_000), Some((1.0, 5.0))), 1.2);
     }
 }

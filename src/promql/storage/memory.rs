@@ -15,7 +15,7 @@ enum Stored {
 }
 
 /// Series in memory. Native histograms come out with the reset hints that a time series database gives them: the
-/// first of a series says nothing, the others whether they continue the one before.
+/// first of a series and the first after a reset say nothing, the others that they continue the one before.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     series: BTreeMap<Labels, BTreeMap<TimestampMs, (TimestampMs, Stored)>>,
@@ -44,8 +44,12 @@ impl MemoryStorage {
 }
 
 fn hint_after(previous: Option<&FloatHistogram>, h: &FloatHistogram) -> CounterResetHint {
-    if h.counter_reset_hint == CounterResetHint::Gauge || h.counter_reset_hint == CounterResetHint::Reset {
-        return h.counter_reset_hint;
+    match h.counter_reset_hint {
+        CounterResetHint::Gauge => return CounterResetHint::Gauge,
+        // A reset starts a new chunk, and the first histogram of a chunk says nothing, because the chunk before it
+        // may be missing. Whoever compares it with its predecessor finds the reset.
+        CounterResetHint::Reset => return CounterResetHint::Unknown,
+        CounterResetHint::Unknown | CounterResetHint::NotReset => {}
     }
     let Some(p) = previous else { return CounterResetHint::Unknown };
     if p.counter_reset_hint == CounterResetHint::Gauge || is_stale_nan(p.sum) || is_stale_nan(h.sum) {
@@ -56,11 +60,7 @@ fn hint_after(previous: Option<&FloatHistogram>, h: &FloatHistogram) -> CounterR
         h.schema == p.schema && h.zero_threshold == p.zero_threshold && h.custom_values == p.custom_values;
     let mut plain = h.clone();
     plain.counter_reset_hint = CounterResetHint::Unknown;
-    match (same_layout, plain.count < p.count || (same_layout && plain.detect_reset(p))) {
-        (_, true) => CounterResetHint::Reset,
-        (true, false) => CounterResetHint::NotReset,
-        (false, false) => CounterResetHint::Unknown,
-    }
+    if same_layout && !plain.detect_reset(p) { CounterResetHint::NotReset } else { CounterResetHint::Unknown }
 }
 
 fn column(samples: &BTreeMap<TimestampMs, (TimestampMs, Stored)>) -> Column {
@@ -139,6 +139,6 @@ mod tests {
         let mut c = Column::default();
         found.read(0, 0, 10, &mut c).unwrap();
         let hints: Vec<_> = c.h.iter().map(|h| h.counter_reset_hint).collect();
-        assert_eq!(hints, [CounterResetHint::Unknown, CounterResetHint::NotReset, CounterResetHint::Reset]);
+        assert_eq!(hints, [CounterResetHint::Unknown, CounterResetHint::NotReset, CounterResetHint::Unknown]);
     }
 }
