@@ -61,9 +61,10 @@ pub(super) async fn ndjson(
 ) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let encoding = header_text(&headers, header::CONTENT_ENCODING);
+    let content_type = header_text(&headers, header::CONTENT_TYPE);
     let config = state.config.load().config.logs.ndjson.clone();
     push(state, move |store| {
-        let request = ndjson::Request::read(&config, params.iter());
+        let request = ndjson::Request::read(&config, params.iter(), content_type.as_deref());
         ndjson::push(&store, &request, encoding.as_deref(), &body, MAX_BODY_BYTES)
     })
     .await

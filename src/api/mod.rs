@@ -43,7 +43,7 @@ pub struct ApiState {
     /// The targets.
     pub scrape: ScrapeHandle,
     /// The rules.
-    pub rules: RuleManager,
+    pub rules: Arc<RuleManager>,
     /// The bell.
     pub alerting: AlertingHandle,
     /// The configuration in force.

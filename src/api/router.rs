@@ -1,7 +1,5 @@
 //! All routes of the one port.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Extensions, HeaderMap, StatusCode, Version};
@@ -43,10 +41,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(prom::router())
         .merge(loki::router())
         .with_state(state.clone())
-        .nest("/alertmanager", alertmanager::router(state.alerting.clone()))
+        .merge(alertmanager::router(state.alerting.clone()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(compression)
 }
-
-/// How long open connections may go on after the signal to stop. The whole process has ten seconds; the stores need some of them.
-pub const DRAIN: Duration = Duration::from_secs(5);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
 
 use crate::exec::CancellationToken;
 
@@ -16,11 +16,14 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest request line and headers; Loki's queries are always GETs, and some are long.
 const MAX_HEADER_BYTES: usize = 512 << 10;
 
+/// How long open connections may go on after the signal to stop. The whole process has ten seconds; the stores need some of them.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
 /// Accepts connections until `shutdown`, then gives those that are open `drain` to end.
 pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationToken, drain: Duration) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADER_BYTES);
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             a = listener.accept() => a,
@@ -37,16 +40,27 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
         };
         // Small answers must not wait for an acknowledgement; a failure costs only time.
         let _slower = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(app.clone());
-        let connection = graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
-        tokio::spawn(async move {
-            if let Err(e) = connection.await {
-                tracing::debug!(error = %e, "connection ended with an error");
-            }
-        });
+        connections.spawn(connection(stream, app.clone(), builder.clone(), shutdown.clone()));
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some connections were still open and are cut off");
+    connections.close();
+    if tokio::time::timeout(drain, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "some connections were still open and are cut off");
+    }
+}
+
+async fn connection(stream: TcpStream, app: Router, builder: Builder<TokioExecutor>, shutdown: CancellationToken) {
+    let service = TowerToHyperService::new(app);
+    let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            // The request under way is answered, a further one is not taken.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(e) = ended {
+        tracing::debug!(error = %e, "connection ended with an error");
     }
 }

@@ -112,7 +112,7 @@ impl App {
             max_samples: options.query_max_samples as u64,
             timeout: Duration::from_millis(options.query_timeout_ms.unsigned_abs()),
             lookback_delta_ms: options.query_lookback_ms,
-            subquery_step_ms: loaded.config.global.evaluation_interval().as_ms(),
+            subquery_step_ms: loaded.config.global.evaluation().as_ms(),
             ..EngineOptions::default()
         });
         let metric_queries = MetricQueries::new(stores.db.clone(), engine, options.query_max_concurrency);
@@ -192,7 +192,7 @@ impl App {
         };
         let app = api::router(api_state);
         let http_stop = shutdown.child_token();
-        let server = tokio::spawn(api::serve::serve(listener, app, http_stop, api::DRAIN));
+        let server = tokio::spawn(api::serve::serve(listener, app, http_stop, api::serve::DRAIN));
         let background = vec![
             tokio::spawn(sync_stores(services.clone(), shutdown.clone())),
             tokio::spawn(keep_rule_state(services.clone(), state.clone(), shutdown.clone())),
@@ -309,7 +309,7 @@ fn flags(options: &AppOptions) -> Vec<(String, String)> {
 }
 
 /// Targets that are scraped without being named: campanile itself, and this host.
-pub(self) fn own_targets(loaded: &Loaded, address: &str) -> Vec<InProcessTarget> {
+fn own_targets(loaded: &Loaded, address: &str) -> Vec<InProcessTarget> {
     let mut targets = Vec::new();
     if loaded.config.self_scrape {
         let render = Arc::new(metrics::render);

@@ -13,6 +13,7 @@ use crate::alerting::AlertingHandle;
 use crate::config::{Loaded, load};
 use crate::exec::{Clock, SystemClock};
 use crate::logs;
+use crate::model::Labels;
 use crate::rules::load::{GroupDefaults, load_files};
 use crate::rules::{GroupSpec, RuleManager, RuleSettings};
 use crate::scrape::ScrapeHandle;
@@ -55,8 +56,8 @@ pub(super) fn config_dir(config_file: &Path) -> PathBuf {
 fn groups(loaded: &Loaded) -> Result<Vec<GroupSpec>, String> {
     let global = &loaded.config.global;
     let defaults = GroupDefaults {
-        interval_ms: global.evaluation_interval().as_ms(),
-        query_offset_ms: global.rule_query_offset.as_ms(),
+        interval_ms: global.evaluation().as_ms(),
+        query_offset_ms: global.rule_query_offset.map_or(0, |o| o.as_ms()),
     };
     load_files(&loaded.rule_files, defaults).map_err(|p| list_problems(&p))
 }
@@ -88,7 +89,7 @@ impl Services {
         self.probes.apply(&config.probes, &config.probe_modules);
         let settings = RuleSettings {
             external_url: self.external_url.clone(),
-            external_labels: config.global.external_labels.clone(),
+            external_labels: Labels::from_pairs(&config.global.external_labels),
         };
         self.rules.update(groups, settings).await;
         Ok(())

@@ -46,7 +46,6 @@ pub(super) async fn watch(services: Arc<Services>, stop: CancellationToken) {
         }
         let now = files(&services);
         if now != seen {
-            seen = now;
             // The outcome is in the log, in a metric and in the API.
             let _shown_elsewhere = services.reload("file change").await;
             seen = files(&services);

@@ -325,6 +325,11 @@ fn include_scrape_files(
 
 /// Resolves the patterns of a list of files. A file named without wildcards must exist; a pattern that finds nothing is
 /// a warning, as a folder of rules may be empty. Sorted, each file once.
+/// The files that the patterns of `rule_files` name now; patterns that cannot be searched name none.
+pub fn rule_files_now(config: &Config, dir: &Path) -> Vec<PathBuf> {
+    config.rule_files.iter().flat_map(|pattern| glob::expand(dir, pattern).unwrap_or_default()).collect()
+}
+
 fn find_files(
     key: &str,
     patterns: &[String],

@@ -30,23 +30,50 @@ pub fn field_names<'p>(config: &NdjsonConfig, parameters: impl IntoIterator<Item
     names
 }
 
+/// What a request says about its records besides their fields.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Which fields hold what.
+    pub names: FieldNames,
+    /// Stream labels of all records: the query parameters whose names do not begin with `_`.
+    pub labels: Labels,
+    /// Whether a line that is no JSON object is a plain message. So it is unless the content type says JSON.
+    pub plain_text: bool,
+}
+
+impl Request {
+    /// Reads the query parameters and the content type.
+    pub fn read<'p>(
+        config: &NdjsonConfig,
+        parameters: impl IntoIterator<Item = (&'p str, &'p str)> + Clone,
+        content_type: Option<&str>,
+    ) -> Self {
+        let labels = parameters.clone().into_iter().filter(|(n, _)| !n.starts_with('_'));
+        Request {
+            names: field_names(config, parameters),
+            labels: Labels::from_pairs(labels.map(|(n, v)| (crate::logs::detect::valid_name(n), v))),
+            plain_text: !content_type.is_some_and(|t| t.contains("json")),
+        }
+    }
+}
+
 /// Decodes a body of newline JSON and pushes its records; success is answered with 204. Lines that cannot be read are named by
 /// number in a 400, all others are kept. A record without a time gets the present one.
 pub fn push(
     store: &Store,
-    names: &FieldNames,
+    request: &Request,
     content_encoding: Option<&str>,
     body: &[u8],
     max_body_bytes: usize,
 ) -> Result<(), PushError> {
-    let result = try_push(store, names, content_encoding, body, max_body_bytes);
+    let result = try_push(store, request, content_encoding, body, max_body_bytes);
     super::count("ndjson", body, &result);
     result
 }
 
 fn try_push(
     store: &Store,
-    names: &FieldNames,
+    request: &Request,
     content_encoding: Option<&str>,
     body: &[u8],
     max_body_bytes: usize,
@@ -62,8 +89,13 @@ fn try_push(
             continue;
         }
         let text = String::from_utf8_lossy(line);
-        let record = match decode(&text, names) {
+        let record = match decode(&text, &request.names) {
             Ok(r) => r,
+            Err(_) if request.plain_text && !text.starts_with('{') => {
+                builder.stream(request.labels.clone());
+                builder.entry(now_ns, &text, std::iter::empty::<(&str, &str)>());
+                continue;
+            }
             Err(e) => {
                 builder.refuse("unreadable_line", Some(format!("line {}: {e}", i + 1)));
                 continue;
@@ -72,8 +104,11 @@ fn try_push(
         let labels = match &last_labels {
             Some((pairs, labels)) if *pairs == record.labels => labels.clone(),
             _ => {
-                let valid = record.labels.iter().map(|(n, v)| (crate::logs::detect::valid_name(n), v.as_str()));
-                let labels = Labels::from_pairs(valid);
+                let mut builder = request.labels.to_builder();
+                for (n, v) in &record.labels {
+                    builder.set(&crate::logs::detect::valid_name(n), v.as_str());
+                }
+                let labels = builder.build();
                 last_labels = Some((record.labels, labels.clone()));
                 labels
             }
@@ -107,10 +142,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store =
             Store::open(dir.path(), Options { background: false, retention_ns: 0, ..Options::default() }).unwrap();
-        let names =
-            field_names(&NdjsonConfig::default(), [("_time_field", "when"), ("_stream_fields", "app, zone.name")]);
+        let parameters = [("_time_field", "when"), ("_stream_fields", "app, zone.name")];
+        let request = Request::read(&NdjsonConfig::default(), parameters, Some("application/json"));
         let body = "{\"when\":1768482001,\"msg\":\"one\",\"app\":\"a\",\"zone\":{\"name\":\"z\"},\"user\":{\"id\":7}}\n\nnonsense\n{\"when\":\"never\"}\n{\"message\":\"now\"}\n";
-        let error = push(&store, &names, None, body.as_bytes(), 1 << 20).unwrap_err();
+        let error = push(&store, &request, None, body.as_bytes(), 1 << 20).unwrap_err();
         assert_eq!(error.status, 400);
         assert!(error.message.contains("line 3: ") && error.message.contains("line 4: "), "{}", error.message);
         let request = ScanRequest {

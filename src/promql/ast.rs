@@ -58,6 +58,31 @@ pub enum RangeExtension {
     Smoothed,
 }
 
+/// All series selectors of an expression, in the order written.
+pub fn selectors(expr: &Expr) -> Vec<&VectorSelector> {
+    fn walk<'a>(expr: &'a Expr, out: &mut Vec<&'a VectorSelector>) {
+        match &expr.kind {
+            ExprKind::Number(_) | ExprKind::String(_) => {}
+            ExprKind::Vector(v) => out.push(v),
+            ExprKind::Matrix(m) => out.push(&m.selector),
+            ExprKind::Subquery(s) => walk(&s.expr, out),
+            ExprKind::Call(c) => c.args.iter().for_each(|a| walk(a, out)),
+            ExprKind::Aggregate(a) => {
+                a.param.iter().for_each(|p| walk(p, out));
+                walk(&a.expr, out);
+            }
+            ExprKind::Binary(b) => {
+                walk(&b.lhs, out);
+                walk(&b.rhs, out);
+            }
+            ExprKind::Unary(_, e) | ExprKind::Paren(e) => walk(e, out),
+        }
+    }
+    let mut out = Vec::new();
+    walk(expr, &mut out);
+    out
+}
+
 /// A series selector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {

@@ -37,7 +37,7 @@ impl Storage for LogStorage {
             .scan(&request, &mut |e| {
                 let labels = labels.entry(e.stream).or_insert_with(|| snapshot.labels(e.stream));
                 each(Entry {
-                    stream: e.stream.into(),
+                    stream: u64::from(e.stream.0),
                     labels,
                     timestamp: e.timestamp,
                     line: e.line,

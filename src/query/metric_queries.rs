@@ -71,6 +71,11 @@ impl MetricQueries {
         }
     }
 
+    /// The store, for labels and series.
+    pub fn db(&self) -> &Arc<Db> {
+        &self.storage.0
+    }
+
     /// The engine, for its options.
     pub fn engine(&self) -> &Engine {
         &self.engine

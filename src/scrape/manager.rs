@@ -74,6 +74,28 @@ impl ScrapeHandle {
         services.in_process.push(started);
     }
 
+    /// Makes the targets of this process those given: new ones are started, others stopped, and those that stay go on.
+    pub fn set_in_process(&self, targets: Vec<InProcessTarget>) {
+        let same = |a: &InProcessTarget, b: &InProcessTarget| a.job == b.job && a.instance == b.instance;
+        let mut services = self.services();
+        let before = std::mem::take(&mut services.in_process);
+        let (stay, go): (Vec<_>, Vec<_>) = before.into_iter().partition(|p| targets.iter().any(|t| same(t, &p.target)));
+        for p in go {
+            p.token.cancel();
+            tokio::spawn(async move {
+                finish(p.task).await;
+                p.scraper.end().await;
+            });
+        }
+        services.in_process = stay;
+        for target in targets {
+            if !services.in_process.iter().any(|p| same(&target, &p.target)) {
+                let started = self.start_in_process(target, &services.global, None);
+                services.in_process.push(started);
+            }
+        }
+    }
+
     fn start_in_process(
         &self,
         target: InProcessTarget,

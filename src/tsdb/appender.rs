@@ -127,6 +127,16 @@ impl<'a> Appender<'a> {
         Ok(())
     }
 
+    /// Adds a float sample only if it is newer than all of its series, whatever the out-of-order window: for writers whose
+    /// late samples would be wrong, such as rules that end series which another rule may have taken over.
+    pub fn float_in_order(&mut self, series: SeriesRef, t: TimestampMs, v: f64) -> Result<(), AppendError> {
+        let newest = self.view.facts(series).map(|f| f.last_t.load(Ordering::Relaxed));
+        if newest.is_some_and(|newest| t < newest) {
+            return Err(count::refused(AppendError::OutOfOrder));
+        }
+        self.float(series, t, v, 0)
+    }
+
     /// Adds a native histogram.
     pub fn histogram(
         &mut self,

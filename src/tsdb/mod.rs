@@ -39,7 +39,8 @@ pub use db::Db;
 pub use error::{AppendError, Error};
 pub use label_queries::HeadStats;
 pub use options::Options;
-pub use querier::{Column, Selection};
+pub use crate::model::Column;
+pub use querier::Selection;
 pub use replay::ReplayProgress;
 
 /// Identity of a series inside one open database: a place in the low half, and in the high half an epoch that tells apart the series that

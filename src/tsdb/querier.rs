@@ -13,30 +13,7 @@ use super::label_index::LabelIndex;
 use super::matching::matching;
 use super::shared::Shared;
 use crate::model::labels::packed_labels;
-use crate::model::{FloatHistogram, Labels, Matcher, TimestampMs};
-
-/// The decoded samples of one series, in order of time. Floats and histograms apart.
-#[derive(Clone, Debug, Default)]
-pub struct Column {
-    /// Times of float samples.
-    pub t: Vec<TimestampMs>,
-    /// Values of float samples.
-    pub v: Vec<f64>,
-    /// Times of histogram samples.
-    pub ht: Vec<TimestampMs>,
-    /// Histogram samples.
-    pub h: Vec<Arc<FloatHistogram>>,
-}
-
-impl Column {
-    /// Empties it, keeping the memory.
-    pub fn clear(&mut self) {
-        self.t.clear();
-        self.v.clear();
-        self.ht.clear();
-        self.h.clear();
-    }
-}
+use crate::model::{Column, FloatHistogram, Labels, Matcher, TimestampMs};
 
 /// The result of [`super::Db::select`]; holds what it needs alive, can be read from several threads.
 #[derive(Default)]

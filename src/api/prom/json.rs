@@ -123,11 +123,15 @@ pub fn write_histogram(out: &mut String, h: &FloatHistogram) {
         }
         out.push_str(if first { ",\"buckets\":[" } else { "," });
         first = false;
-        let rule = match (b.lower_inclusive, b.upper_inclusive) {
-            (false, true) => 0,
-            (true, false) => 1,
-            (false, false) => 2,
-            (true, true) => 3,
+        // Which bounds belong to the bucket: 0 the upper (positive buckets), 1 the lower (negative ones), 3 both (around zero).
+        let rule = if h.uses_custom_buckets() {
+            0
+        } else if b.lower < 0.0 && b.upper > 0.0 {
+            3
+        } else if b.upper <= 0.0 && b.lower < 0.0 {
+            1
+        } else {
+            0
         };
         let _ok = write!(out, "[{rule},\"");
         write_value(out, b.lower);

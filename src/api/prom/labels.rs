@@ -169,11 +169,15 @@ pub(super) async fn metadata(State(state): State<ApiState>, params: Params) -> R
     let found = state.db.metadata(params.get("metric"), limit);
     let mut data = serde_json::Map::new();
     for (metric, metadata) in found {
-        let list = data.entry(metric).or_insert_with(|| serde_json::Value::Array(Vec::new()));
-        if let Some(list) = list.as_array_mut() {
-            let m = &metadata;
-            list.push(serde_json::json!({"type": m.metric_type.as_str(), "unit": m.unit, "help": m.help}));
+        // Grafana reads the first entry of each list unguarded.
+        if metadata.is_empty() {
+            continue;
         }
+        let list = metadata
+            .iter()
+            .map(|m| serde_json::json!({"type": m.metric_type.as_str(), "unit": m.unit, "help": m.help}))
+            .collect();
+        data.insert(metric, serde_json::Value::Array(list));
     }
     Ok(super::status::success(&serde_json::Value::Object(data)))
 }

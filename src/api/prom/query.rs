@@ -101,7 +101,7 @@ pub(super) async fn range(State(state): State<ApiState>, params: Params) -> Resu
 pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
     let expr = crate::promql::parse(&expr(&params)?)
         .map_err(|e| ApiError::bad_data(format!("invalid parameter \"query\": {e}")))?;
-    let text = crate::promql::format::format_pretty(&expr);
+    let text = crate::promql::format_pretty(&expr);
     Ok(super::status::success(&serde_json::Value::String(text)))
 }
 
@@ -111,9 +111,9 @@ pub(super) async fn exemplars(State(state): State<ApiState>, params: Params) -> 
     let end = params.time_ms("end")?.unwrap_or(i64::MAX);
     let parsed =
         crate::promql::parse(&expr).map_err(|e| ApiError::bad_data(format!("invalid parameter \"query\": {e}")))?;
-    let sets = crate::promql::ast::selectors(&parsed);
-    let sets: Vec<&[crate::model::Matcher]> = sets.iter().map(|s| s.matchers.as_slice()).collect();
-    let found = state.db.exemplars(&sets, start, end).map_err(ApiError::internal)?;
+    let sets: Vec<Vec<crate::model::Matcher>> =
+        crate::promql::ast::selectors(&parsed).into_iter().map(|s| s.matchers.clone()).collect();
+    let found = state.db.exemplars(&sets, start, end);
     let mut out = String::from("{\"status\":\"success\",\"data\":[");
     for (i, (labels, exemplars)) in found.iter().enumerate() {
         out.push_str(if i > 0 { ",{\"seriesLabels\":" } else { "{\"seriesLabels\":" });

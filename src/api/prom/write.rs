@@ -2,21 +2,25 @@
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::ApiState;
 use crate::api::logs_in::header_text;
-use crate::api::router::MAX_BODY_BYTES;
 use crate::ingest::remote_write;
 
 pub(super) async fn write(State(state): State<ApiState>, headers: HeaderMap, body: Bytes) -> Response {
     let encoding = header_text(&headers, header::CONTENT_ENCODING);
     let content_type = header_text(&headers, header::CONTENT_TYPE);
+    let version = header_text(&headers, HeaderName::from_static("x-prometheus-remote-write-version"));
     let db = state.db.clone();
     let work = move || {
-        let head = remote_write::Headers { content_encoding: encoding.as_deref(), content_type: content_type.as_deref() };
-        remote_write::write(&db, &head, &body, MAX_BODY_BYTES)
+        let head = remote_write::Headers {
+            content_encoding: encoding.as_deref(),
+            content_type: content_type.as_deref(),
+            version: version.as_deref(),
+        };
+        remote_write::write(&db, head, &body, remote_write::Limits::default())
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(_)) => StatusCode::NO_CONTENT.into_response(),

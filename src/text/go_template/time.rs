@@ -312,7 +312,7 @@ fn layout_token(rest: &str) -> Option<(Token, usize)> {
 }
 
 /// Reads a text by a layout (the numeric elements, month and day names, `MST` only as UTC).
-pub(super) fn parse_time(layout: &str, text: &str) -> Result<GoTime, String> {
+pub fn parse_time(layout: &str, text: &str) -> Result<GoTime, String> {
     let fail = |rest: &str, element: &str| {
         format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}")
     };
