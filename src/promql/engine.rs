@@ -5,7 +5,10 @@ mod present;
 mod script_backend;
 mod time_scope;
 
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec};
 
 use crate::exec::CancellationToken;
 use crate::model::TimestampMs;
@@ -17,6 +20,7 @@ use crate::promql::parse_error::ParseErrors;
 use crate::promql::series_set::{DuplicateSeries, Steps};
 use crate::promql::storage::{Storage, StorageError};
 use crate::promql::value::{QueryResult, QueryStats, Value};
+use crate::telemetry::metrics;
 
 pub(crate) use evaluate::{Context, Evaluated, map_floats};
 pub use script_backend::EngineBackend;
@@ -63,6 +67,43 @@ pub enum QueryError {
     Storage(#[from] StorageError),
 }
 
+impl QueryError {
+    /// The error type of Prometheus' HTTP API.
+    pub fn api_type(&self) -> &'static str {
+        match self {
+            QueryError::Parse(_) => "bad_data",
+            QueryError::Execution(_) | QueryError::TooManySamples { .. } | QueryError::TooMuchMemory { .. } => {
+                "execution"
+            }
+            QueryError::Timeout { .. } => "timeout",
+            QueryError::Canceled => "canceled",
+            QueryError::Storage(_) => "internal",
+        }
+    }
+
+    /// The reason as a label value of `campanile_promql_queries_total`.
+    fn outcome(&self) -> &'static str {
+        match self {
+            QueryError::Parse(_) => "parse",
+            QueryError::Execution(_) => "execution",
+            QueryError::Timeout { .. } => "timeout",
+            QueryError::Canceled => "canceled",
+            QueryError::TooManySamples { .. } => "too_many_samples",
+            QueryError::TooMuchMemory { .. } => "too_much_memory",
+            QueryError::Storage(_) => "storage",
+        }
+    }
+}
+
+static QUERIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec("campanile_promql_queries_total", "PromQL evaluations by outcome.", &["outcome"])
+});
+static SAMPLES: LazyLock<IntCounter> = LazyLock::new(|| {
+    metrics::counter("campanile_promql_samples_read_total", "Samples that PromQL evaluations read from the store.")
+});
+static SECONDS: LazyLock<Histogram> =
+    LazyLock::new(|| metrics::seconds("campanile_promql_query_duration_seconds", "Time PromQL evaluations took."));
+
 impl From<DuplicateSeries> for QueryError {
     fn from(e: DuplicateSeries) -> Self {
         QueryError::Execution(e.to_string())
@@ -73,6 +114,15 @@ impl From<DurationExprError> for QueryError {
     fn from(e: DurationExprError) -> Self {
         QueryError::Execution(e.to_string())
     }
+}
+
+/// Reads a query; one that cannot be read is counted like those that fail later.
+fn read(query: &str) -> Result<Expr, QueryError> {
+    crate::promql::parse::parse(query).map_err(|e| {
+        let e = QueryError::Parse(e);
+        QUERIES.with_label_values(&[e.outcome()]).inc();
+        e
+    })
 }
 
 /// How the engine behaves.
@@ -145,7 +195,7 @@ impl Engine {
         t: TimestampMs,
         options: QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let expr = crate::promql::parse::parse(query)?;
+        let expr = read(query)?;
         self.instant_expr(storage, &expr, query, t, options)
     }
 
@@ -181,7 +231,7 @@ impl Engine {
         step: i64,
         options: QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let expr = crate::promql::parse::parse(query)?;
+        let expr = read(query)?;
         self.range_expr(storage, &expr, query, (start, end, step), options)
     }
 
@@ -235,8 +285,11 @@ impl Engine {
         };
         // Every node holds at least one number for each step.
         let steps = (times.end.saturating_sub(times.start) / times.step.max(1)).unsigned_abs();
-        drop(cx.limits.charge(steps, steps.saturating_mul(8))?);
-        let value = work(&cx)?;
+        let outcome = cx.limits.charge(steps, steps.saturating_mul(8)).and_then(|_steps| work(&cx));
+        QUERIES.with_label_values(&[outcome.as_ref().map_or_else(QueryError::outcome, |_| "ok")]).inc();
+        SAMPLES.inc_by(cx.limits.samples_read());
+        SECONDS.observe(cx.limits.elapsed().as_secs_f64());
+        let value = outcome?;
         let stats = QueryStats {
             total_queryable_samples: cx.limits.samples_read(),
             peak_samples: cx.limits.peak_samples(),
