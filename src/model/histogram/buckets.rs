@@ -163,17 +163,17 @@ impl FloatHistogram {
         let mut out = Vec::with_capacity(negative.len() + positive.len() + 1);
         for (index, count) in negative.iter().rev() {
             let mut b = self.negative_bucket(*index, *count);
-            if b.upper > -self.zero_threshold && self.zero_count > 0.0 {
+            if b.upper > -self.zero_threshold {
                 b.upper = -self.zero_threshold;
             }
             out.push(b);
         }
-        if self.zero_count != 0.0 && !self.uses_custom_buckets() {
+        if self.zero_count > 0.0 && !self.uses_custom_buckets() {
             out.push(Bucket { lower: -self.zero_threshold, upper: self.zero_threshold, count: self.zero_count });
         }
         for (index, count) in &positive {
             let mut b = self.positive_bucket(*index, *count);
-            if !self.uses_custom_buckets() && b.lower < self.zero_threshold && self.zero_count > 0.0 {
+            if !self.uses_custom_buckets() && b.lower < self.zero_threshold {
                 b.lower = self.zero_threshold;
             }
             out.push(b);

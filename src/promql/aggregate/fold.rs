@@ -11,11 +11,13 @@ use crate::promql::kahan;
 use crate::promql::series_set::{ABSENT, StepValues, is_absent};
 
 /// The histograms of one step.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct HistogramCell {
     acc: Option<HistogramAccumulator>,
     /// Exponential and custom buckets met; there is no result.
     incompatible: bool,
+    /// The metric's name, for that remark.
+    name: Arc<str>,
 }
 
 /// The running aggregation of one group, or of a part of it.
@@ -164,7 +166,10 @@ impl Fold {
             }
             AggregateOp::Sum | AggregateOp::Avg => {
                 let is_avg = self.op == AggregateOp::Avg;
-                let cells = self.histograms.get_or_insert_with(|| vec![HistogramCell::default(); steps]);
+                let cells = self.histograms.get_or_insert_with(|| {
+                    let name = Arc::from(labels.metric_name());
+                    vec![HistogramCell { acc: None, incompatible: false, name }; steps]
+                });
                 for (i, cell) in cells.iter_mut().enumerate() {
                     let Some(h) = values.histogram(i) else { continue };
                     if cell.incompatible {
@@ -275,7 +280,7 @@ impl Fold {
                 (Some(acc), Some(other)) => {
                     if acc.join(other).is_err() {
                         a.incompatible = true;
-                        notes.add(Remark::MixedExponentialCustom, "", run.span);
+                        notes.add(Remark::MixedExponentialCustom, &b.name, run.span);
                     }
                 }
                 (None, other) => a.acc = other,

@@ -71,8 +71,14 @@ fn matrix(set: &SeriesSet, steps: &Steps) -> Value {
     Value::Matrix(out)
 }
 
-fn of_column(labels: crate::model::Labels, c: Column) -> MatrixSeries {
-    MatrixSeries { labels, floats: c.t.into_iter().zip(c.v).collect(), histograms: c.ht.into_iter().zip(c.h).collect() }
+/// The samples inside `(start, end]`; an extended selector has read more.
+fn of_column(labels: crate::model::Labels, c: Column, start: TimestampMs, end: TimestampMs) -> MatrixSeries {
+    let inside = |t: TimestampMs| t > start && t <= end;
+    MatrixSeries {
+        labels,
+        floats: c.t.into_iter().zip(c.v).filter(|s| inside(s.0)).collect(),
+        histograms: c.ht.into_iter().zip(c.h).filter(|s| inside(s.0)).collect(),
+    }
 }
 
 /// The samples of a range selector as they are stored.
@@ -84,11 +90,10 @@ pub(super) fn raw_matrix(cx: &Context<'_>, m: &MatrixSelector, t: TimestampMs) -
     for (i, (labels, _)) in source.meta.iter().enumerate() {
         let mut c = Column::default();
         (source.read)(i, &mut c)?;
-        let keep = |t: &i64| *t > window.start && *t <= window.end;
-        debug_assert!(c.t.iter().chain(&c.ht).all(keep));
-        if !c.is_empty() {
-            charges.push(cx.limits.charge(c.len() as u64, 16 * c.len() as u64)?);
-            out.push(of_column(labels.clone(), c));
+        charges.push(cx.limits.charge(c.len() as u64, 16 * c.len() as u64)?);
+        let series = of_column(labels.clone(), c, window.start, window.end);
+        if !series.floats.is_empty() || !series.histograms.is_empty() {
+            out.push(series);
         }
     }
     out.sort_by(|a, b| a.labels.cmp(&b.labels));

@@ -143,3 +143,35 @@ fn another_lookback_is_honoured() {
     };
     assert_eq!((at(MINUTE), at(3 * MINUTE)), (0, 1));
 }
+
+/// The parser lets so many levels through; each of them must fit on the stack of a thread of the pool.
+#[test]
+fn deep_expressions_fit_on_the_stack() {
+    let storage = counters(2);
+    let engine = Engine::default();
+    let nest = |open: &str, inner: &str, close: &str, n: usize| format!("{}{inner}{}", open.repeat(n), close.repeat(n));
+    for (name, query) in [
+        ("parentheses", nest("(", "m_total", ")", 100)),
+        ("functions", nest("abs(", "m_total", ")", 100)),
+        ("signs", nest("-", "m_total", "", 100)),
+        ("operators", nest("1 + (", "m_total", ")", 60)),
+        ("aggregations", nest("sum by (i) (", "m_total", ")", 60)),
+        ("joins", nest("m_total + on (i) (", "m_total", ")", 60)),
+        ("subqueries", nest("max_over_time(", "m_total", "[1m:1m])", 40)),
+    ] {
+        for f in [
+            engine.instant(&storage, &query, 5 * MINUTE, QueryOptions::default()),
+            engine.range(&storage, &query, 0, 5 * MINUTE, MINUTE, QueryOptions::default()),
+        ] {
+            assert!(f.is_ok(), "{name}: {f:?}");
+        }
+    }
+}
+
+#[test]
+fn extended_ranges_at_the_top_show_what_was_asked_for() {
+    let storage = counters(1);
+    let r = Engine::default().instant(&storage, "m_total[2m] smoothed", 5 * MINUTE, QueryOptions::default()).unwrap();
+    let Value::Matrix(m) = r.value else { panic!("no matrix") };
+    assert_eq!(m[0].floats, [(4 * MINUTE, 4.0), (5 * MINUTE, 5.0)]);
+}
