@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use super::FuncMap;
 use super::funcs::{wrong_count, wrong_type};
 use super::printf::{format_float, format_value};
-use super::prometheus::{shared_functions, title_words};
+use super::prometheus::{humanize_duration, shared_functions, title_words, to_float};
 use super::time::{GoTime, parse_time};
 use super::value::{Func, Safe, Value};
 
@@ -33,6 +33,14 @@ pub fn functions(now_ns: i64) -> FuncMap {
     add("stringSlice", None, |args| {
         let items: Result<Vec<&str>, String> = (0..args.len()).map(|i| text(args, i)).collect();
         Ok(Value::strings(items?))
+    });
+    add("humanizeDuration", Some(1), |args| {
+        let seconds = match args.first() {
+            // The difference of two times.
+            Some(Value::Duration(ns)) => *ns as f64 / 1e9,
+            other => to_float(other.unwrap_or(&Value::Nil))?,
+        };
+        Ok(humanize_duration(seconds).into())
     });
     add("safeUrl", Some(1), |args| Ok(Value::Safe(Safe::Url, Arc::from(text(args, 0)?))));
     add("date", Some(2), |args| Ok(time(args, 1)?.format(text(args, 0)?).into()));

@@ -183,6 +183,8 @@ pub(super) fn sprintf(format: &str, args: &[Value]) -> String {
         spec.verb = verb;
         // Zeros pad on the left only.
         spec.zero &= !spec.minus;
+        // `%+v` names the fields of structs; it is no sign.
+        spec.plus &= verb != 'v';
         match (verb, args.get(next_arg)) {
             ('%', _) => out.push('%'),
             (v, _) if bad_index => {
@@ -496,6 +498,7 @@ mod tests {
             ),
             ("%v %t %T %T", vec![Value::Bool(true), Value::Bool(false), int(1), "s".into()], "true false int string"),
             ("%d %t %z %s", vec!["x".into(), int(1), int(1), int(3)], "%!d(string=x) %!t(int=1) %!z(int=1) %!s(int=3)"),
+            ("%+v %+v", vec![int(1), Value::Float(2.5)], "1 2.5"),
             ("%d", vec![], "%!d(MISSING)"),
             ("%", vec![], "%!(NOVERB)"),
             ("%d%%", vec![int(1), int(2)], "1%%!(EXTRA int=2)"),

@@ -170,6 +170,7 @@ fn pure_functions() -> FuncMap {
     of_text(m, "urlQueryEscape", escape_query);
     of_number(m, "humanize", |v| Ok(humanize(v).into()));
     of_number(m, "humanize1024", |v| Ok(humanize1024(v).into()));
+    of_number(m, "humanizeDuration", |v| Ok(humanize_duration(v).into()));
     of_number(m, "humanizePercentage", |v| Ok(format!("{}%", g4(v * 100.0)).into()));
     of_number(m, "humanizeTimestamp", |v| {
         if v.is_nan() || v.is_infinite() {
@@ -216,14 +217,6 @@ pub(super) fn shared_functions(m: &mut FuncMap) {
         let re = GoRegex::unanchored(pattern).map_err(|e| format!("regexp: Compile(`{pattern}`): {e}"))?;
         Ok(re.regex().replace_all(text_arg(args, 2)?, text_arg(args, 1)?).into_owned().into())
     });
-    fixed(m, "humanizeDuration", 1, |args| {
-        let v = match args.first() {
-            // Alertmanager gives it the difference of two times.
-            Some(Value::Duration(ns)) => *ns as f64 / 1e9,
-            other => to_float(other.unwrap_or(&Value::Nil))?,
-        };
-        Ok(humanize_duration(v).into())
-    });
 }
 
 fn samples(v: Option<&Value>) -> Result<&[Value], String> {
@@ -243,7 +236,7 @@ fn sample_label(v: Option<&Value>, name: &str) -> Result<String, String> {
 }
 
 /// A number, or text that is one.
-fn to_float(v: &Value) -> Result<f64, String> {
+pub(super) fn to_float(v: &Value) -> Result<f64, String> {
     match v {
         Value::Float(f) => Ok(*f),
         Value::Int(i) => Ok(*i as f64),
@@ -312,7 +305,7 @@ fn humanize1024(v: f64) -> String {
     }
 }
 
-fn humanize_duration(v: f64) -> String {
+pub(super) fn humanize_duration(v: f64) -> String {
     if v.is_nan() || v.is_infinite() {
         return g4(v);
     }

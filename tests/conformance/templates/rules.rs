@@ -197,7 +197,8 @@ fn read_data(text: &str) -> Vec<InstantSample> {
         // `nan` and `inf` are numbers in front of braces, and names inside.
         let (name, rest) = selector.split_once('{').expect("labels");
         let comma = if name.is_empty() { String::new() } else { format!("__name__=\"{name}\",") };
-        let matchers = campanile::promql::parse_selector(&format!("{{{comma}{rest}")).unwrap_or_else(|e| panic!("{selector}: {e}"));
+        let matchers = campanile::promql::parse_selector(&format!("{{{comma}{rest}"))
+            .unwrap_or_else(|e| panic!("{selector}: {e}"));
         let labels = Labels::from_pairs(matchers.iter().map(|m| (m.name(), m.value())));
         series.push(InstantSample::float(labels, value.parse().expect("a number")));
     }
