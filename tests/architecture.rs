@@ -23,7 +23,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("scrape", SERVICE),
     ("probe", SERVICE),
     ("ingest", SERVICE),
-    ("rules", &["model", "text", "disk", "exec", "telemetry", "wire", "config", "query", "tsdb", "state", "promql", "logql"]),
+    (
+        "rules",
+        &["model", "text", "disk", "exec", "telemetry", "wire", "config", "query", "tsdb", "state", "promql", "logql"],
+    ),
     ("alerting", &["model", "text", "disk", "exec", "telemetry", "wire", "config", "state"]),
     ("api", API),
 ];
@@ -32,8 +35,25 @@ const GROUND: &[&str] = &["model", "text", "disk", "exec", "telemetry"];
 const ENGINE: &[&str] = &["model", "text", "disk", "exec", "telemetry", "wire"];
 const SERVICE: &[&str] = &["model", "text", "disk", "exec", "telemetry", "wire", "config", "tsdb", "logs", "state"];
 const API: &[&str] = &[
-    "model", "text", "disk", "exec", "telemetry", "wire", "config", "query", "tsdb", "logs", "promql", "logql", "state", "scrape",
-    "probe", "ingest", "rules", "alerting", "host",
+    "model",
+    "text",
+    "disk",
+    "exec",
+    "telemetry",
+    "wire",
+    "config",
+    "query",
+    "tsdb",
+    "logs",
+    "promql",
+    "logql",
+    "state",
+    "scrape",
+    "probe",
+    "ingest",
+    "rules",
+    "alerting",
+    "host",
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
@@ -73,7 +93,11 @@ fn imports_point_downwards() {
             continue;
         };
         let mut files = Vec::new();
-        if path.is_dir() { sources(&path, &mut files) } else { files.push(path.clone()) }
+        if path.is_dir() {
+            sources(&path, &mut files)
+        } else {
+            files.push(path.clone())
+        }
         for file in files {
             for module in imports(&fs::read_to_string(&file).unwrap()) {
                 let known = allowed.contains_key(module.as_str()) || ["app", "cli"].contains(&module.as_str());

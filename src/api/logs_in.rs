@@ -26,7 +26,8 @@ async fn push(state: ApiState, work: impl FnOnce(Arc<Store>) -> Result<(), PushE
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(e)) => {
             let status = StatusCode::from_u16(e.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut response = (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], e.message).into_response();
+            let mut response =
+                (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], e.message).into_response();
             if let Some(seconds) = e.retry_after_seconds {
                 response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             }

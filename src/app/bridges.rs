@@ -25,17 +25,22 @@ pub(super) struct RuleQueries {
 
 impl RuleQueries {
     async fn metric(&self, expr: &str, t: TimestampMs) -> Result<Vec<InstantSample>, String> {
-        let result =
-            self.metrics.run(expr.to_owned(), Times::Instant(t), QueryOptions::default()).await.map_err(|e| e.to_string())?;
+        let result = self
+            .metrics
+            .run(expr.to_owned(), Times::Instant(t), QueryOptions::default())
+            .await
+            .map_err(|e| e.to_string())?;
         match result.value {
             Value::Scalar { v, .. } => Ok(vec![InstantSample::float(Labels::empty(), v)]),
             Value::Vector(samples) => Ok(samples
                 .into_iter()
                 .map(|s| match s.value {
                     SampleValue::Float(v) => InstantSample::float(s.labels, v),
-                    SampleValue::Histogram(h) => {
-                        InstantSample { labels: s.labels, value: 0.0, histogram: Some(Box::new(Arc::unwrap_or_clone(h))) }
-                    }
+                    SampleValue::Histogram(h) => InstantSample {
+                        labels: s.labels,
+                        value: 0.0,
+                        histogram: Some(Box::new(Arc::unwrap_or_clone(h))),
+                    },
                 })
                 .collect()),
             Value::String { .. } | Value::Matrix(_) => Err("rule result is not a vector or scalar".to_owned()),

@@ -200,7 +200,10 @@ async fn write(store: Arc<Store>, mut lines: mpsc::Receiver<Line>, stop: Cancell
         }
         let streams: Vec<LogStream> = streams
             .into_iter()
-            .map(|(event, entries)| LogStream { labels: Labels::from_pairs([("job", "campanile"), ("event", event)]), entries })
+            .map(|(event, entries)| LogStream {
+                labels: Labels::from_pairs([("job", "campanile"), ("event", event)]),
+                entries,
+            })
             .collect();
         let store = store.clone();
         let pushed = tokio::task::spawn_blocking(move || store.push(streams)).await;

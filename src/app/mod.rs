@@ -142,7 +142,7 @@ impl App {
                 observer: Arc::new(history.clone()),
                 clock: clock.clone(),
             },
-            saved_rule_state(&state).await,
+            saved_rule_state(&state, stores.fresh).await,
         ));
         let scrape = ScrapeHandle::start(stores.db.clone(), clock.clone(), shutdown.clone());
         let probe_stores =
@@ -254,6 +254,8 @@ struct StoreHandles {
     state: Arc<StateDb>,
     db: Arc<tsdb::Db>,
     logs: Arc<logs::Store>,
+    /// Whether there was no state file: nothing is to be restored.
+    fresh: bool,
 }
 
 async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<StoreHandles> {
@@ -270,7 +272,9 @@ async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock
         ..defaults
     };
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<StoreHandles> {
-        let state = StateDb::open(&dir.join("state.redb")).context("cannot open the state file")?;
+        let state_file = dir.join("state.redb");
+        let fresh = !state_file.try_exists()?;
+        let state = StateDb::open(&state_file).context("cannot open the state file")?;
         if let Some((path, why)) = &state.set_aside {
             tracing::error!(path = %path.display(), why, "the state file is damaged and set aside; silences and alert state begin empty");
         }
@@ -282,7 +286,7 @@ async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock
         });
         let logs = logs.map_err(|_| anyhow!("opening the log store panicked"))?.context("cannot open the log store")?;
         let db = db.context("cannot open the metrics store")?;
-        Ok(StoreHandles { state: Arc::new(state.db), db: Arc::new(db), logs: Arc::new(logs) })
+        Ok(StoreHandles { state: Arc::new(state.db), db: Arc::new(db), logs: Arc::new(logs), fresh })
     });
     opened.await?
 }
@@ -344,21 +348,28 @@ async fn sync_stores(services: Arc<Services>, stop: CancellationToken) {
         match synced {
             Ok((Ok(()), Ok(()))) => {}
             Ok((metrics, logs)) => {
-                tracing::error!(?metrics, ?logs, "a write-ahead log cannot be synced: a power cut would lose what is not on disk");
+                tracing::error!(
+                    ?metrics,
+                    ?logs,
+                    "a write-ahead log cannot be synced: a power cut would lose what is not on disk"
+                );
             }
             Err(e) => tracing::error!(error = %e, "syncing the write-ahead logs ended badly"),
         }
     }
 }
 
-async fn saved_rule_state(state: &Arc<StateDb>) -> Option<Snapshot> {
+/// The state of alerts from before; `None` where it has to be restored from series.
+async fn saved_rule_state(state: &Arc<StateDb>, fresh: bool) -> Option<Snapshot> {
     let state = state.clone();
     let row = tokio::task::spawn_blocking(move || state.get(Table::RuleState, RULE_STATE_KEY)).await;
     match row {
         Ok(Ok(Some(bytes))) => serde_json::from_slice(&bytes)
-            .inspect_err(|e| tracing::error!(error = %e, "the saved state of alerts cannot be read; it is restored from series"))
+            .inspect_err(
+                |e| tracing::error!(error = %e, "the saved state of alerts cannot be read; it is restored from series"),
+            )
             .ok(),
-        Ok(Ok(None)) => None,
+        Ok(Ok(None)) => fresh.then(Snapshot::default),
         Ok(Err(e)) => {
             tracing::error!(error = %e, "the saved state of alerts cannot be read; it is restored from series");
             None

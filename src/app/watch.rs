@@ -74,7 +74,9 @@ fn watch_folders(watcher: &mut notify::RecommendedWatcher, services: &Services, 
             Ok(()) => {
                 watched.insert(folder);
             }
-            Err(e) => tracing::warn!(folder = %folder.display(), error = %e, "folder cannot be watched; its files are looked at every 30 s"),
+            Err(e) => {
+                tracing::warn!(folder = %folder.display(), error = %e, "folder cannot be watched; its files are looked at every 30 s")
+            }
         }
     }
 }

@@ -62,7 +62,13 @@ fn check_config(file: &PathBuf) -> Result<String, Vec<Problem>> {
     // A server starts without a file; whoever asks to check one means it to be there.
     if let Err(e) = std::fs::metadata(file) {
         let message = format!("cannot be read: {e}");
-        return Err(vec![Problem { file: file.display().to_string(), line: 0, column: 0, path: String::new(), message }]);
+        return Err(vec![Problem {
+            file: file.display().to_string(),
+            line: 0,
+            column: 0,
+            path: String::new(),
+            message,
+        }]);
     }
     let loaded = load(Some(file))?;
     let mut problems = Vec::new();

@@ -157,7 +157,11 @@ fn series_text(metric: &Value) -> String {
         metric.as_object().into_iter().flatten().map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default())),
     );
     let rest = labels.without_name();
-    if rest.is_empty() && !labels.is_empty() { labels.metric_name().to_owned() } else { format!("{}{rest}", labels.metric_name()) }
+    if rest.is_empty() && !labels.is_empty() {
+        labels.metric_name().to_owned()
+    } else {
+        format!("{}{rest}", labels.metric_name())
+    }
 }
 
 async fn logs(args: &LogsArgs) -> anyhow::Result<()> {

@@ -28,7 +28,12 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     /// Loki's own limits, but for series, where 500 is too few for a server with one user.
     fn default() -> Self {
-        EngineOptions { max_entries: 5000, max_series: 10_000, max_points: 50_000_000, timeout: Duration::from_secs(120) }
+        EngineOptions {
+            max_entries: 5000,
+            max_series: 10_000,
+            max_points: 50_000_000,
+            timeout: Duration::from_secs(120),
+        }
     }
 }
 
@@ -112,7 +117,9 @@ pub enum QueryError {
     #[error("{0}")]
     Invalid(String),
     /// A line failed in its pipeline and the query does not say what to do with such lines.
-    #[error("pipeline error: '{error}' for series: '{series}'.\nUse a label filter to intentionally skip this error. (e.g | __error__!=\"{error}\").\nTo skip all potential errors you can match empty errors.(e.g __error__=\"\")\nThe label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n")]
+    #[error(
+        "pipeline error: '{error}' for series: '{series}'.\nUse a label filter to intentionally skip this error. (e.g | __error__!=\"{error}\").\nTo skip all potential errors you can match empty errors.(e.g __error__=\"\")\nThe label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n"
+    )]
     Pipeline {
         /// The value of `__error__`.
         error: String,
@@ -216,8 +223,7 @@ pub fn run(
     cancelled: &AtomicBool,
 ) -> Result<(Output, Stats), QueryError> {
     let begun = Instant::now();
-    let mut run =
-        Run { storage, options, deadline: begun + options.timeout, cancelled, stats: Stats::default() };
+    let mut run = Run { storage, options, deadline: begun + options.timeout, cancelled, stats: Stats::default() };
     let output = match parse(&query.expr)? {
         Expr::Log(log) => {
             if query.limit > options.max_entries {

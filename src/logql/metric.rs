@@ -46,8 +46,7 @@ pub fn evaluate(run: &mut Run<'_>, expr: &MetricExpr, query: &Query) -> Result<O
                 .series
                 .into_iter()
                 .map(|s| {
-                    let points =
-                        (0..steps.count).filter_map(|i| Some((ms(steps.at(i)), s.values.float(i)?))).collect();
+                    let points = (0..steps.count).filter_map(|i| Some((ms(steps.at(i)), s.values.float(i)?))).collect();
                     ResultSeries { labels: s.labels, points }
                 })
                 .filter(|s: &ResultSeries| !s.points.is_empty())
@@ -76,7 +75,11 @@ fn aligned(start_ns: i64, end_ns: i64, step_ns: i64) -> Result<Steps, QueryError
         return Err(QueryError::Invalid("end timestamp must not be before or equal to start time".to_owned()));
     }
     let first = start_ns.div_euclid(step_ns) * step_ns;
-    let last = if end_ns.rem_euclid(step_ns) == 0 { end_ns } else { (end_ns.div_euclid(step_ns)).saturating_add(1).saturating_mul(step_ns) };
+    let last = if end_ns.rem_euclid(step_ns) == 0 {
+        end_ns
+    } else {
+        (end_ns.div_euclid(step_ns)).saturating_add(1).saturating_mul(step_ns)
+    };
     let count = (last - first) / step_ns + 1;
     if (end_ns - start_ns) / step_ns > MAX_STEPS {
         return Err(QueryError::Invalid(
@@ -156,8 +159,14 @@ fn aggregated(
     let none = Vec::new();
     let limits = unbounded(run);
     let param = param.map_or(Param::None, |n| Param::Scalar(vec![n; steps.count], Default::default()));
-    let work =
-        aggregate::Run { op, param: &param, span: Default::default(), steps: steps.count, sort: steps.count == 1, limits: &limits };
+    let work = aggregate::Run {
+        op,
+        param: &param,
+        span: Default::default(),
+        steps: steps.count,
+        sort: steps.count == 1,
+        limits: &limits,
+    };
     let grouping = aggregate::Grouping {
         labels: grouping.map_or(&none, |g| &g.labels),
         without: grouping.is_some_and(|g| g.without),
@@ -196,7 +205,13 @@ fn with_number(b: &Binary, mut set: SeriesSet, n: f64, left: bool, steps: Steps)
     set
 }
 
-fn label_replace(mut set: SeriesSet, dst: &str, replacement: &str, src: &str, regex: &str) -> Result<SeriesSet, QueryError> {
+fn label_replace(
+    mut set: SeriesSet,
+    dst: &str,
+    replacement: &str,
+    src: &str,
+    regex: &str,
+) -> Result<SeriesSet, QueryError> {
     let regex = GoRegex::anchored(regex).map_err(execution)?;
     for s in &mut set.series {
         if let Some(found) = regex.regex().captures(s.labels.value(src)) {

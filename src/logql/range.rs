@@ -295,9 +295,8 @@ fn absent(r: &RangeAggregation, series: &[StepSeries], steps: Steps) -> Vec<Step
             labels.set(m.name(), m.value());
         }
     }
-    let floats: Vec<f64> = (0..steps.count)
-        .map(|i| if series.iter().any(|s| s.values.is_present(i)) { ABSENT } else { 1.0 })
-        .collect();
+    let floats: Vec<f64> =
+        (0..steps.count).map(|i| if series.iter().any(|s| s.values.is_present(i)) { ABSENT } else { 1.0 }).collect();
     if floats.iter().all(|v| is_absent(*v)) {
         return Vec::new();
     }

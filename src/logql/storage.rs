@@ -79,7 +79,9 @@ pub fn line_hints(log: &LogExpr) -> Vec<LineHint> {
                     && !term.is_ip
                 {
                     match f.op {
-                        LineMatch::Contains if !term.text.is_empty() => hints.push(LineHint::Contains(term.text.clone())),
+                        LineMatch::Contains if !term.text.is_empty() => {
+                            hints.push(LineHint::Contains(term.text.clone()))
+                        }
                         // A regex that does not compile was refused by the checker.
                         LineMatch::Regex => hints.extend(GoRegex::unanchored(&term.text).ok().map(LineHint::Regex)),
                         _ => {}

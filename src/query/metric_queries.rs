@@ -14,9 +14,14 @@ use crate::query::metric_storage::MetricStorage;
 use crate::telemetry::metrics;
 use crate::tsdb::Db;
 
-static RUNNING: LazyLock<IntGauge> = LazyLock::new(|| metrics::gauge("campanile_query_metrics_running", "PromQL queries that run now."));
+static RUNNING: LazyLock<IntGauge> =
+    LazyLock::new(|| metrics::gauge("campanile_query_metrics_running", "PromQL queries that run now."));
 static DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
-    metrics::seconds_vec("campanile_query_metrics_seconds", "Duration of PromQL queries, waiting included.", &["kind", "outcome"])
+    metrics::seconds_vec(
+        "campanile_query_metrics_seconds",
+        "Duration of PromQL queries, waiting included.",
+        &["kind", "outcome"],
+    )
 });
 
 /// Why a query gave no result.
@@ -82,7 +87,12 @@ impl MetricQueries {
     }
 
     /// Runs a query on the CPU pool. Dropping the future cancels it.
-    pub async fn run(&self, expr: String, times: Times, mut options: QueryOptions) -> Result<QueryResult, MetricQueryError> {
+    pub async fn run(
+        &self,
+        expr: String,
+        times: Times,
+        mut options: QueryOptions,
+    ) -> Result<QueryResult, MetricQueryError> {
         let kind = if matches!(times, Times::Instant(_)) { "instant" } else { "range" };
         let begun = std::time::Instant::now();
         let token = CancellationToken::new();
@@ -94,7 +104,12 @@ impl MetricQueries {
         result
     }
 
-    async fn permitted(&self, expr: String, times: Times, options: QueryOptions) -> Result<QueryResult, MetricQueryError> {
+    async fn permitted(
+        &self,
+        expr: String,
+        times: Times,
+        options: QueryOptions,
+    ) -> Result<QueryResult, MetricQueryError> {
         let permit = self.permits.acquire().await?;
         let (storage, engine) = (self.storage.clone(), self.engine.clone());
         let result = cpu_pool::run(move || {

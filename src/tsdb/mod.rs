@@ -33,13 +33,13 @@ mod shared;
 mod tests;
 mod wal_record;
 
+pub use crate::model::Column;
 pub use appender::{Appender, Committed};
 pub use chunk::DamagedChunk;
 pub use db::Db;
 pub use error::{AppendError, Error};
 pub use label_queries::HeadStats;
 pub use options::Options;
-pub use crate::model::Column;
 pub use querier::Selection;
 pub use replay::ReplayProgress;
 

@@ -13,7 +13,7 @@ use super::label_index::LabelIndex;
 use super::matching::matching;
 use super::shared::Shared;
 use crate::model::labels::packed_labels;
-use crate::model::{Column, FloatHistogram, Labels, Matcher, TimestampMs};
+use crate::model::{Column, Labels, Matcher, TimestampMs};
 
 /// The result of [`super::Db::select`]; holds what it needs alive, can be read from several threads.
 #[derive(Default)]

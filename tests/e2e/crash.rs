@@ -71,7 +71,8 @@ async fn kill_9_loses_and_doubles_nothing() {
                 loop {
                     let n = counter.fetch_add(1, Ordering::SeqCst);
                     let t = base + n as i64;
-                    let answer = http.post(&write).header("content-encoding", "snappy").body(write_body(t, n)).send().await;
+                    let answer =
+                        http.post(&write).header("content-encoding", "snappy").body(write_body(t, n)).send().await;
                     match answer {
                         Ok(r) if r.status().is_success() => {
                             samples.lock().unwrap().insert(t, n);
@@ -87,7 +88,8 @@ async fn kill_9_loses_and_doubles_nothing() {
             async move {
                 for n in 0u64.. {
                     let t = (base + n as i64) * 1_000_000 + round as i64;
-                    let batch: Vec<(i64, String)> = (0..5).map(|i| (t + i * 1000, format!("round {round} batch {n} line {i}"))).collect();
+                    let batch: Vec<(i64, String)> =
+                        (0..5).map(|i| (t + i * 1000, format!("round {round} batch {n} line {i}"))).collect();
                     let body = push_body(serde_json::json!({"app": "crash", "round": round.to_string()}), &batch);
                     match http.post(&push).header("content-type", "application/json").body(body).send().await {
                         Ok(r) if r.status().is_success() => lines.lock().unwrap().extend(batch),
@@ -136,7 +138,11 @@ async fn kill_9_loses_and_doubles_nothing() {
         }
     }
     eventually("new data is taken", 10, async || {
-        let r = server.http.post(server.url("/api/v1/write")).header("content-encoding", "snappy").body(write_body(now_ms(), 1));
+        let r = server
+            .http
+            .post(server.url("/api/v1/write"))
+            .header("content-encoding", "snappy")
+            .body(write_body(now_ms(), 1));
         r.send().await.ok().filter(|r| r.status().is_success())
     })
     .await;
@@ -148,7 +154,13 @@ async fn all_lines(server: &Server, selector: &str) -> Vec<(i64, String)> {
     let mut start = 0i64;
     loop {
         let from = start.to_string();
-        let params = [("query", selector), ("start", &from), ("end", "4000000000000000000"), ("limit", "5000"), ("direction", "forward")];
+        let params = [
+            ("query", selector),
+            ("start", &from),
+            ("end", "4000000000000000000"),
+            ("limit", "5000"),
+            ("direction", "forward"),
+        ];
         let answer = server.get("/loki/api/v1/query_range", &params).await;
         let mut page: Vec<(i64, String)> = answer["data"]["result"]
             .as_array()

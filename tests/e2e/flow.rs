@@ -63,7 +63,11 @@ alertmanager:
     let server = Server::start(&config).await;
 
     // Scraped: the exporter's series, and what the scrape says about itself.
-    for expr in ["up{job=\"node\"} == 1", "node_cpu_seconds_total{job=\"node\",mode=\"idle\"}", "scrape_samples_scraped{job=\"node\"} > 100"] {
+    for expr in [
+        "up{job=\"node\"} == 1",
+        "node_cpu_seconds_total{job=\"node\",mode=\"idle\"}",
+        "scrape_samples_scraped{job=\"node\"} > 100",
+    ] {
         eventually(expr, 20, async || (!server.instant(expr).await.is_empty()).then_some(())).await;
     }
 
@@ -72,16 +76,27 @@ alertmanager:
     let body = push_body(serde_json::json!({"app": "shop"}), &[(now, "order 17 placed".to_owned())]);
     let push = server.http.post(server.url("/loki/api/v1/push")).header("content-type", "application/json").body(body);
     assert_eq!(push.send().await.unwrap().status(), 204);
-    let lines = "{\"message\":\"order 18 placed\",\"level\":\"info\"}\n{\"message\":\"order 19 failed\",\"level\":\"error\"}\n";
+    let lines =
+        "{\"message\":\"order 18 placed\",\"level\":\"info\"}\n{\"message\":\"order 19 failed\",\"level\":\"error\"}\n";
     let push = server.http.post(server.url("/api/v1/logs?app=shop")).body(lines).send().await.unwrap();
     assert!(push.status().is_success(), "{}", push.text().await.unwrap());
     let found = server.lines("{app=\"shop\"} |= \"order\"").await;
-    assert_eq!(found.iter().map(|l| l.1.as_str()).collect::<Vec<_>>(), ["order 17 placed", "order 18 placed", "order 19 failed"]);
+    assert_eq!(
+        found.iter().map(|l| l.1.as_str()).collect::<Vec<_>>(),
+        ["order 17 placed", "order 18 placed", "order 19 failed"]
+    );
 
     // The probe is green, as series and as log line; the recording rule sees it.
-    eventually("the probe is green", 20, async || (server.instant("probe_success").await.first()?.1 == 1.0).then_some(())).await;
-    eventually("a probe's log line", 20, async || (!server.lines("{instance=~\".*:.*\"} |= \"phases\"").await.is_empty()).then_some(())).await;
-    eventually("the recording rule", 20, async || (server.instant("site:up").await.first()?.1 == 1.0).then_some(())).await;
+    eventually("the probe is green", 20, async || {
+        (server.instant("probe_success").await.first()?.1 == 1.0).then_some(())
+    })
+    .await;
+    eventually("a probe's log line", 20, async || {
+        (!server.lines("{instance=~\".*:.*\"} |= \"phases\"").await.is_empty()).then_some(())
+    })
+    .await;
+    eventually("the recording rule", 20, async || (server.instant("site:up").await.first()?.1 == 1.0).then_some(()))
+        .await;
 
     // It stops: the alert fires and arrives both ways.
     web.stop().await;
@@ -113,12 +128,16 @@ alertmanager:
 async fn rules_are_reread_when_their_file_changes() {
     let dir = tempfile::tempdir().unwrap();
     let rules = dir.path().join("rules.yml");
-    let file = |name: &str| format!("groups:\n  - name: g\n    interval: 1s\n    rules:\n      - record: {name}\n        expr: vector(7)\n");
+    let file = |name: &str| {
+        format!("groups:\n  - name: g\n    interval: 1s\n    rules:\n      - record: {name}\n        expr: vector(7)\n")
+    };
     std::fs::write(&rules, file("first:one")).unwrap();
     let server = Server::start(&format!("rule_files: ['{}']\n", rules.display())).await;
-    eventually("the first rule", 20, async || (server.instant("first:one").await.first()?.1 == 7.0).then_some(())).await;
+    eventually("the first rule", 20, async || (server.instant("first:one").await.first()?.1 == 7.0).then_some(()))
+        .await;
     std::fs::write(&rules, file("second:one")).unwrap();
-    eventually("the second rule", 20, async || (server.instant("second:one").await.first()?.1 == 7.0).then_some(())).await;
+    eventually("the second rule", 20, async || (server.instant("second:one").await.first()?.1 == 7.0).then_some(()))
+        .await;
     let groups = server.get("/api/v1/rules", &[]).await;
     assert_eq!(groups["data"]["groups"][0]["rules"][0]["name"], "second:one", "{groups}");
 }

@@ -143,7 +143,13 @@ impl Server {
 
     /// All lines of a LogQL query as (ns, line), over all time.
     pub async fn lines(&self, expr: &str) -> Vec<(i64, String)> {
-        let params = [("query", expr), ("start", "0"), ("end", "4000000000000000000"), ("limit", "5000"), ("direction", "forward")];
+        let params = [
+            ("query", expr),
+            ("start", "0"),
+            ("end", "4000000000000000000"),
+            ("limit", "5000"),
+            ("direction", "forward"),
+        ];
         let answer = self.get("/loki/api/v1/query_range", &params).await;
         let mut out: Vec<(i64, String)> = answer["data"]["result"]
             .as_array()
@@ -176,7 +182,8 @@ impl Drop for Server {
 /// An HTTP client for tests.
 pub fn client() -> reqwest::Client {
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap()
+    // Bodies are looked at as they were sent.
+    reqwest::Client::builder().no_gzip().timeout(Duration::from_secs(30)).build().unwrap()
 }
 
 /// Milliseconds since the epoch.

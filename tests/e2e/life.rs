@@ -77,7 +77,11 @@ async fn sighup_reloads() {
 fn check_names_every_problem_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bad.yml");
-    std::fs::write(&path, "global:\n  scrape_intervall: 5s\nscrape_configs:\n  - job_name: a\n    scrape_timeout: soon\n").unwrap();
+    std::fs::write(
+        &path,
+        "global:\n  scrape_intervall: 5s\nscrape_configs:\n  - job_name: a\n    scrape_timeout: soon\n",
+    )
+    .unwrap();
     let out = Command::new(CAMPANILE).args(["check", "config"]).arg(&path).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert_eq!(out.status.code(), Some(1), "{text}");

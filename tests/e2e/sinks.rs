@@ -99,7 +99,8 @@ impl SmtpServer {
         let address = format!("127.0.0.1:{port}");
         let args = ["-u", "-m", "aiosmtpd", "-n", "-c", "aiosmtpd.handlers.Debugging", "stdout", "-l", &address];
         let process = Process::start("/usr/bin/python3", &args, &log);
-        eventually("aiosmtpd listens", 20, async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
+        eventually("aiosmtpd listens", 20, async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok())
+            .await;
         SmtpServer { port, log, _process: process }
     }
 

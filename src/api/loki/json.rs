@@ -116,8 +116,10 @@ fn write_streams(out: &mut String, entries: &[ResultEntry], categorize: bool) {
             write_str(out, &e.line);
             if categorize {
                 out.push_str(",{");
-                for (k, (name, pairs)) in
-                    [("structuredMetadata", &e.metadata), ("parsed", &e.parsed)].iter().filter(|(_, p)| !p.is_empty()).enumerate()
+                for (k, (name, pairs)) in [("structuredMetadata", &e.metadata), ("parsed", &e.parsed)]
+                    .iter()
+                    .filter(|(_, p)| !p.is_empty())
+                    .enumerate()
                 {
                     let _ok = write!(out, "{}\"{name}\":", if k > 0 { "," } else { "" });
                     write_pairs(out, *pairs);

@@ -33,7 +33,10 @@ fn time_ns(text: &str) -> Option<TimestampNs> {
 pub(super) fn time(params: &Params, name: &str) -> Result<Option<TimestampNs>, TextError> {
     params
         .get(name)
-        .map(|t| time_ns(t).ok_or_else(|| TextError::bad_request(format!("could not parse '{name}' parameter: {t:?} is no time"))))
+        .map(|t| {
+            time_ns(t)
+                .ok_or_else(|| TextError::bad_request(format!("could not parse '{name}' parameter: {t:?} is no time")))
+        })
         .transpose()
 }
 
@@ -45,7 +48,8 @@ fn duration(params: &Params, name: &str) -> Result<Option<i64>, TextError> {
         Ok(_) => None,
         Err(_) => parse_duration_ns(text),
     };
-    ns.map(Some).ok_or_else(|| TextError::bad_request(format!("cannot parse {text:?} to a valid duration for '{name}'")))
+    ns.map(Some)
+        .ok_or_else(|| TextError::bad_request(format!("cannot parse {text:?} to a valid duration for '{name}'")))
 }
 
 /// `start` and `end`; `since` and one hour are the fallbacks for `start`, now for `end`.

@@ -69,7 +69,13 @@ pub fn write_time(out: &mut String, t: TimestampMs) {
     out.extend(digits.iter().skip(i).map(|d| char::from(*d)));
     if ms > 0 {
         let text = [b'0' + (ms / 100) as u8, b'0' + (ms / 10 % 10) as u8, b'0' + (ms % 10) as u8];
-        let len = if ms % 100 == 0 { 1 } else if ms % 10 == 0 { 2 } else { 3 };
+        let len = if ms % 100 == 0 {
+            1
+        } else if ms % 10 == 0 {
+            2
+        } else {
+            3
+        };
         out.push('.');
         out.extend(text.iter().take(len).map(|d| char::from(*d)));
     }

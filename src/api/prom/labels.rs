@@ -40,7 +40,9 @@ impl Request {
             limit: params.limit("limit")?,
         };
         if request.end < request.start {
-            return Err(ApiError::bad_data("invalid parameter \"end\": end timestamp must not be before start timestamp"));
+            return Err(ApiError::bad_data(
+                "invalid parameter \"end\": end timestamp must not be before start timestamp",
+            ));
         }
         Ok(request)
     }
@@ -188,7 +190,8 @@ mod tests {
 
     #[test]
     fn escaped_names() {
-        for (name, want) in [("U__a_2e_b", "a.b"), ("U__a__b", "a_b"), ("instance", "instance"), ("U__x_zz", "U__x_zz")] {
+        for (name, want) in [("U__a_2e_b", "a.b"), ("U__a__b", "a_b"), ("instance", "instance"), ("U__x_zz", "U__x_zz")]
+        {
             assert_eq!(unescape_name(name), want);
         }
     }

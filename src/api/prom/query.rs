@@ -32,10 +32,9 @@ impl From<MetricQueryError> for ApiError {
 }
 
 fn expr(params: &Params) -> Result<String, ApiError> {
-    params
-        .get("query")
-        .map(str::to_owned)
-        .ok_or_else(|| ApiError::bad_data("invalid parameter \"query\": unknown position: parse error: no expression found in input"))
+    params.get("query").map(str::to_owned).ok_or_else(|| {
+        ApiError::bad_data("invalid parameter \"query\": unknown position: parse error: no expression found in input")
+    })
 }
 
 fn options(params: &Params) -> Result<QueryOptions, ApiError> {

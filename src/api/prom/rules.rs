@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn values_in_exponent_form() {
-        for (v, want) in [(1.0, "1e+00"), (0.0, "0e+00"), (12345.0, "1.2345e+04"), (-0.5, "-5e-01"), (f64::NAN, "NaN")] {
+        for (v, want) in [(1.0, "1e+00"), (0.0, "0e+00"), (12345.0, "1.2345e+04"), (-0.5, "-5e-01"), (f64::NAN, "NaN")]
+        {
             assert_eq!(exponent_form(v), want);
         }
     }

@@ -140,9 +140,9 @@ fn compile(kind: &StageKind) -> Result<Compiled, String> {
         StageKind::Unpack => Compiled::Unpack,
         StageKind::Decolorize => Compiled::Decolorize,
         StageKind::LabelFilter(f) => Compiled::Label(CompiledLabelFilter::compile(f)?),
-        StageKind::LineFormat(text) => {
-            Compiled::LineFormat(LineTemplate::compile("line", text).map_err(|e| format!("invalid line template: {e}"))?)
-        }
+        StageKind::LineFormat(text) => Compiled::LineFormat(
+            LineTemplate::compile("line", text).map_err(|e| format!("invalid line template: {e}"))?,
+        ),
         StageKind::LabelFormat(formats) => Compiled::LabelFormat(label_formats(formats)?),
         StageKind::Drop(m) => Compiled::Drop(m.clone()),
         StageKind::Keep(m) => Compiled::Keep(m.clone()),
@@ -238,7 +238,8 @@ fn label_formats(formats: &[LabelFormat]) -> Result<Vec<(String, FormatSource)>,
         let source = match &f.source {
             LabelFormatSource::Rename(from) => FormatSource::Rename(from.clone()),
             LabelFormatSource::Template(t) => FormatSource::Template(
-                LineTemplate::compile("label", t).map_err(|e| format!("invalid template for label '{}': {e}", f.label))?,
+                LineTemplate::compile("label", t)
+                    .map_err(|e| format!("invalid template for label '{}': {e}", f.label))?,
             ),
         };
         out.push((f.label.clone(), source));

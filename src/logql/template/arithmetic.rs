@@ -20,7 +20,9 @@ pub(super) fn add(map: &mut FuncMap) {
     register(map, "minf", None, |a| Ok(folded(a, f64::min)));
     register(map, "ceil", Some(1), |a| Ok(Value::Float(float(a, 0).ceil())));
     register(map, "floor", Some(1), |a| Ok(Value::Float(float(a, 0).floor())));
-    register(map, "round", None, |a| Ok(Value::Float(round(float(a, 0), whole(a, 1), if a.len() > 2 { float(a, 2) } else { 0.5 }))));
+    register(map, "round", None, |a| {
+        Ok(Value::Float(round(float(a, 0), whole(a, 1), if a.len() > 2 { float(a, 2) } else { 0.5 })))
+    });
     register(map, "int", Some(1), |a| Ok(Value::Int(whole(a, 0))));
     register(map, "float64", Some(1), |a| Ok(Value::Float(float(a, 0))));
     register(map, "bytes", Some(1), |a| {

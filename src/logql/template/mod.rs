@@ -71,13 +71,7 @@ impl LineTemplate {
     }
 
     /// Executes over the labels of a line.
-    pub fn execute(
-        &self,
-        context: &Context,
-        data: &Value,
-        line: &str,
-        timestamp_ns: i64,
-    ) -> Result<String, String> {
+    pub fn execute(&self, context: &Context, data: &Value, line: &str, timestamp_ns: i64) -> Result<String, String> {
         /// A line is small; what takes longer than this is a mistake in the template.
         const LIMITS: Limits = Limits { steps: 100_000, output_bytes: 1 << 20, time: Duration::from_secs(1) };
         {
@@ -121,7 +115,9 @@ fn whole(args: &[Value], i: usize) -> i64 {
         Some(Value::Int(n)) => *n,
         Some(Value::Float(f)) => *f as i64,
         Some(Value::Bool(b)) => i64::from(*b),
-        Some(v) => v.as_str().map_or(0, |s| s.trim().parse::<i64>().unwrap_or_else(|_| s.trim().parse::<f64>().map_or(0, |f| f as i64))),
+        Some(v) => v
+            .as_str()
+            .map_or(0, |s| s.trim().parse::<i64>().unwrap_or_else(|_| s.trim().parse::<f64>().map_or(0, |f| f as i64))),
         None => 0,
     }
 }

@@ -14,10 +14,22 @@ fn functions_give_what_lokis_give() {
         ("{{.job}}-{{.nosuch}}|{{__line__}}|{{__timestamp__ | unixEpochNanos}}", "edge-|edge v=2|1768471200000000001"),
         (r#"{{ToUpper "abc ß"}} {{title "hello wide world"}}"#, "ABC ß Hello Wide World"),
         (r#"{{Replace "a-b-c-d" "-" "+" 2}} {{"x y z" | replace " " "_"}}"#, "a+b+c-d x_y_z"),
-        (r#"{{trunc -5 "hello world"}}|{{substr -1 4 "hello"}}|{{substr 2 -1 "hello"}}|{{substr 1 99 "hello"}}"#, "world|hell|llo|ello"),
-        (r#"{{round 123.555555 3}} {{round 123.88571428571 5 .2}} {{round -2.5 0}} {{ceil -1.5}}"#, "123.556 123.88572 -3 -1"),
-        (r#"{{int "3.9"}} {{int "x"}} {{add "5" "6"}} {{mul "2" 3.7}} {{add "x" 1}} {{divf 1 3}}"#, "3 0 11 6 1 0.3333333333333333"),
-        (r#"{{duration "1h2m3s"}} {{b64dec "aGVsbG8"}} {{urldecode "a+b%26c"}} {{count "o" "foo"}}"#, "3723 hello a b&c 2"),
+        (
+            r#"{{trunc -5 "hello world"}}|{{substr -1 4 "hello"}}|{{substr 2 -1 "hello"}}|{{substr 1 99 "hello"}}"#,
+            "world|hell|llo|ello",
+        ),
+        (
+            r#"{{round 123.555555 3}} {{round 123.88571428571 5 .2}} {{round -2.5 0}} {{ceil -1.5}}"#,
+            "123.556 123.88572 -3 -1",
+        ),
+        (
+            r#"{{int "3.9"}} {{int "x"}} {{add "5" "6"}} {{mul "2" 3.7}} {{add "x" 1}} {{divf 1 3}}"#,
+            "3 0 11 6 1 0.3333333333333333",
+        ),
+        (
+            r#"{{duration "1h2m3s"}} {{b64dec "aGVsbG8"}} {{urldecode "a+b%26c"}} {{count "o" "foo"}}"#,
+            "3723 hello a b&c 2",
+        ),
         (r#"{{toDateInZone "2006-01-02 15:04" "Europe/Berlin" "2021-07-02 12:00" | unixEpoch}}"#, "1625220000"),
         (r#"{{toDateInZone "2006-01-02" "UTC" "garbage" | unixEpoch}}"#, "-62135596800"),
         (r#"{{unixToTime "1768471200" | date "15:04:05"}} {{index (fromJson "[7,8]") 1}}"#, "10:00:00 8"),

@@ -16,7 +16,9 @@ pub(super) fn add(map: &mut FuncMap) {
         Ok(Value::Time(in_zone(layout, zone, date).unwrap_or_else(GoTime::zero)))
     });
     register(map, "unixEpoch", Some(1), |a| Ok(Value::str(seconds(moment(a, 0)).to_string())));
-    register(map, "unixEpochMillis", Some(1), |a| Ok(Value::str(moment(a, 0).unix_ns().div_euclid(1_000_000).to_string())));
+    register(map, "unixEpochMillis", Some(1), |a| {
+        Ok(Value::str(moment(a, 0).unix_ns().div_euclid(1_000_000).to_string()))
+    });
     register(map, "unixEpochNanos", Some(1), |a| Ok(Value::str(moment(a, 0).unix_ns().to_string())));
     // The unit is known by the number of digits: days, seconds, milliseconds, microseconds, nanoseconds.
     register(map, "unixToTime", Some(1), |a| {

@@ -9,8 +9,10 @@ use crate::text::go_regex::GoRegex;
 use crate::text::go_template::{FuncMap, Value};
 
 /// Reads base64 with padding or without.
-const BASE64: GeneralPurpose =
-    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The most text that `repeat` and `indent` make; output is bounded anyway, this keeps memory flat on the way.
 const MAX_TEXT: usize = 1 << 20;
