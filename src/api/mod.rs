@@ -6,6 +6,7 @@ mod health;
 mod logs_in;
 mod loki;
 pub mod params;
+mod probe;
 mod prom;
 mod router;
 pub mod serve;
@@ -20,6 +21,7 @@ pub use router::router;
 
 use crate::alerting::AlertingHandle;
 use crate::config::Loaded;
+use crate::exec::permits::Permits;
 use crate::exec::{CancellationToken, Clock};
 use crate::query::{LogQueries, MetricQueries};
 use crate::rules::RuleManager;
@@ -58,6 +60,8 @@ pub struct ApiState {
     pub started_ms: i64,
     /// Whether everything is up.
     pub ready: Arc<Readiness>,
+    /// Probes on request at once.
+    pub probe_permits: Permits,
     /// Ends long-lived responses.
     pub shutdown: CancellationToken,
 }

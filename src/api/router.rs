@@ -6,8 +6,9 @@ use axum::http::{Extensions, HeaderMap, StatusCode, Version};
 use axum::routing::{get, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, Predicate, SizeAbove};
+use tower_http::trace::TraceLayer;
 
-use crate::api::{ApiState, alertmanager, health, logs_in, loki, prom};
+use crate::api::{ApiState, alertmanager, health, logs_in, loki, probe, prom};
 
 /// The largest request body, before and after it is unpacked. Remote write and log shippers stay far below; a client with
 /// larger batches is told so with 413.
@@ -35,6 +36,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/-/ready", get(health::ready).head(health::ready))
         .route("/-/reload", post(health::reload).put(health::reload))
         .route("/metrics", get(health::own_metrics))
+        .route("/probe", get(probe::probe))
         .route("/api/v1/logs", post(logs_in::ndjson))
         .route("/prometheus/api/v1/rules", get(loki::rules::rules))
         .route("/prometheus/api/v1/alerts", get(loki::rules::alerts))
@@ -44,4 +46,8 @@ pub fn router(state: ApiState) -> Router {
         .merge(alertmanager::router(state.alerting.clone()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(compression)
+        // One span for each request; with an OTLP endpoint in the environment they are exported.
+        .layer(TraceLayer::new_for_http().make_span_with(
+            |r: &axum::extract::Request| tracing::info_span!("request", method = %r.method(), path = r.uri().path()),
+        ))
 }

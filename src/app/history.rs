@@ -131,11 +131,11 @@ impl History {
             }
             Event::Suppressed { labels, group_key, by } => {
                 let fields = json!({"alert": labels.to_string(), "group_key": group_key, "by": by.kind(), "details": format!("{by:?}")});
-                self.event("suppressed", "info", fields, &self.alert_metadata(labels, &[("by", by.kind())]).as_slice());
+                self.event("suppressed", "info", fields, &self.alert_metadata(labels, &[("by", by.kind())]));
             }
             Event::Unsuppressed { labels, group_key } => {
                 let fields = json!({"alert": labels.to_string(), "group_key": group_key});
-                self.event("unsuppressed", "info", fields, &self.alert_metadata(labels, &[]).as_slice());
+                self.event("unsuppressed", "info", fields, &self.alert_metadata(labels, &[]));
             }
             Event::Silence { silence, state } => {
                 let fields = json!({

@@ -18,8 +18,9 @@ use tokio::task::JoinHandle;
 use crate::alerting::{AlertingHandle, AlertingOptions};
 use crate::api::{self, ApiState, Readiness, Reload};
 use crate::config::storage::WalSync;
-use crate::config::{Loaded, Problem};
+use crate::config::{ConfigDuration, Loaded, Problem};
 use crate::disk::dir_lock::DirLock;
+use crate::exec::permits::Permits;
 use crate::exec::{CancellationToken, Clock, SystemClock};
 use crate::logs;
 use crate::promql::engine::{Engine, EngineOptions};
@@ -57,6 +58,8 @@ pub struct AppOptions {
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How often the state of alerts is written down; a killed process finds it at most this old.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
+/// Probes that `/probe` runs at once, and as many may wait: each holds a connection for up to its timeout.
+const PROBES_AT_ONCE: usize = 64;
 /// The one row of the table of rule state.
 const RULE_STATE_KEY: &[u8] = b"snapshot";
 
@@ -188,6 +191,7 @@ impl App {
             flags: Arc::new(flags(&options)),
             started_ms,
             ready: ready.clone(),
+            probe_permits: Permits::new(PROBES_AT_ONCE, PROBES_AT_ONCE),
             shutdown: shutdown.clone(),
         };
         let app = api::router(api_state);
@@ -314,10 +318,19 @@ fn flags(options: &AppOptions) -> Vec<(String, String)> {
 
 /// Targets that are scraped without being named: campanile itself, and this host.
 fn own_targets(loaded: &Loaded, address: &str) -> Vec<InProcessTarget> {
+    /// Prometheus' minute is for fleets; a look at oneself costs little and is worth more when it is fresh.
+    const OWN_INTERVAL: ConfigDuration = ConfigDuration::from_secs(15);
+    let often = loaded.config.global.scrape_interval.unwrap_or(OWN_INTERVAL);
     let mut targets = Vec::new();
     if loaded.config.self_scrape {
         let render = Arc::new(metrics::render);
-        targets.push(InProcessTarget { job: "campanile".to_owned(), instance: address.to_owned(), render });
+        let interval_ms = Some(often.as_ms());
+        targets.push(InProcessTarget {
+            job: "campanile".to_owned(),
+            instance: address.to_owned(),
+            interval_ms,
+            render,
+        });
     }
     if loaded.config.host.enabled {
         let render = Arc::new(|| {
@@ -326,7 +339,8 @@ fn own_targets(loaded: &Loaded, address: &str) -> Vec<InProcessTarget> {
             out
         });
         let instance = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        targets.push(InProcessTarget { job: "node".to_owned(), instance, render });
+        let interval_ms = Some(loaded.config.host.interval.unwrap_or(often).as_ms());
+        targets.push(InProcessTarget { job: "node".to_owned(), instance, interval_ms, render });
     }
     targets
 }

@@ -76,8 +76,8 @@ impl<'de> Deserialize<'de> for WalSync {
 impl Default for Storage {
     fn default() -> Self {
         Storage {
-            // Prometheus' default.
-            retention_time: ConfigDuration::from_secs(15 * 86_400),
+            // A month, as for logs: what was seen in one store can still be looked up in the other.
+            retention_time: ConfigDuration::from_secs(30 * 86_400),
             retention_size: ByteSize(0),
             // The loss of one second at a power cut against a sync for each batch.
             wal_sync: WalSync::Every(Duration::from_secs(1)),

@@ -76,7 +76,9 @@ impl ScrapeHandle {
 
     /// Makes the targets of this process those given: new ones are started, others stopped, and those that stay go on.
     pub fn set_in_process(&self, targets: Vec<InProcessTarget>) {
-        let same = |a: &InProcessTarget, b: &InProcessTarget| a.job == b.job && a.instance == b.instance;
+        let same = |a: &InProcessTarget, b: &InProcessTarget| {
+            a.job == b.job && a.instance == b.instance && a.interval_ms == b.interval_ms
+        };
         let mut services = self.services();
         let before = std::mem::take(&mut services.in_process);
         let (stay, go): (Vec<_>, Vec<_>) = before.into_iter().partition(|p| targets.iter().any(|t| same(t, &p.target)));
@@ -119,7 +121,17 @@ impl ScrapeHandle {
             before.map(TargetLoop::state),
         ));
         let token = self.inner.token.child_token();
-        let task = tokio::spawn(scraper.clone().run(token.clone()));
+        let first = before.is_none().then(|| self.inner.shared.clock.now_ms());
+        let task = tokio::spawn({
+            let (scraper, token) = (scraper.clone(), token.clone());
+            async move {
+                // It costs no other machine anything, so a fresh server has data at once.
+                if let Some(t) = first {
+                    scraper.scrape(t, &token).await;
+                }
+                scraper.run(token).await;
+            }
+        });
         InProcess { target, scraper, token, task }
     }
 

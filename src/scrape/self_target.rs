@@ -12,6 +12,8 @@ pub struct InProcessTarget {
     pub job: String,
     /// The `instance` label.
     pub instance: String,
+    /// How often; nothing means as often as other targets.
+    pub interval_ms: Option<i64>,
     /// Makes a body in Prometheus text. Runs on a blocking thread at each scrape.
     pub render: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -21,6 +23,8 @@ impl InProcessTarget {
     pub(super) fn target(&self, interval_ms: i64, timeout_ms: i64) -> Target {
         let labels = Labels::from_pairs([("job", &self.job), ("instance", &self.instance)]);
         let discovered = Labels::from_pairs([("job", self.job.as_str()), ("__address__", self.instance.as_str())]);
-        Target { discovered, labels, url: format!("inprocess:{}/{}", self.job, self.instance), interval_ms, timeout_ms }
+        let interval_ms = self.interval_ms.unwrap_or(interval_ms);
+        let url = format!("inprocess:{}/{}", self.job, self.instance);
+        Target { discovered, labels, url, interval_ms, timeout_ms: timeout_ms.min(interval_ms) }
     }
 }

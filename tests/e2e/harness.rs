@@ -35,9 +35,15 @@ pub struct Process(pub Child);
 impl Process {
     /// Starts a program with its output in `log`.
     pub fn start(program: &str, args: &[&str], log: &Path) -> Self {
+        Self::start_with(program, args, log, &[])
+    }
+
+    /// The same with environment variables.
+    pub fn start_with(program: &str, args: &[&str], log: &Path, env: &[(&str, &str)]) -> Self {
         let out = File::options().create(true).append(true).open(log).unwrap();
         let child = Command::new(program)
             .args(args)
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(out.try_clone().unwrap())
             .stderr(out)
@@ -76,19 +82,24 @@ pub struct Server {
 impl Server {
     /// Starts with a configuration and waits until it is ready. `{port}` in the text stands for its own port.
     pub async fn start(config: &str) -> Server {
+        Self::start_with(config, &[]).await
+    }
+
+    /// The same with environment variables.
+    pub async fn start_with(config: &str, env: &[(&str, &str)]) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         std::fs::write(dir.path().join("campanile.yml"), config.replace("{port}", &port.to_string())).unwrap();
-        let server = Server { process: Self::spawn(dir.path(), port), dir, port, http: client() };
+        let server = Server { process: Self::spawn(dir.path(), port, env), dir, port, http: client() };
         server.wait_ready().await;
         server
     }
 
-    fn spawn(dir: &Path, port: u16) -> Process {
+    fn spawn(dir: &Path, port: u16, env: &[(&str, &str)]) -> Process {
         let config = format!("--config.file={}", dir.join("campanile.yml").display());
         let data = format!("--storage.path={}", dir.join("data").display());
         let address = format!("--web.listen-address=127.0.0.1:{port}");
-        Process::start(CAMPANILE, &["serve", &config, &data, &address], &dir.join("log"))
+        Process::start_with(CAMPANILE, &["serve", &config, &data, &address], &dir.join("log"), env)
     }
 
     /// Waits for `/-/ready`.
@@ -104,7 +115,7 @@ impl Server {
     pub async fn crash_and_restart(&mut self) {
         self.process.signal("KILL");
         self.process.wait(10).await;
-        self.process = Self::spawn(self.dir.path(), self.port);
+        self.process = Self::spawn(self.dir.path(), self.port, &[]);
         self.wait_ready().await;
     }
 

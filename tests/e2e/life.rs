@@ -6,9 +6,7 @@ use crate::harness::{CAMPANILE, Server, eventually};
 
 #[tokio::test]
 async fn serves_without_a_config_file_and_scrapes_itself_and_the_host() {
-    let dir = tempfile::tempdir().unwrap();
     let server = Server::start("").await;
-    drop(dir);
     for expr in ["up{job=\"campanile\"} == 1", "node_load1", "campanile_build_info"] {
         eventually(expr, 30, async || (!server.instant(expr).await.is_empty()).then_some(())).await;
     }
@@ -86,4 +84,50 @@ fn check_names_every_problem_with_its_place() {
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert_eq!(out.status.code(), Some(1), "{text}");
     assert!(text.contains("bad.yml:2:3") && text.contains("bad.yml:5:21"), "{text}");
+}
+
+#[tokio::test]
+async fn own_traces_go_to_an_otlp_endpoint() {
+    let (tx, mut rx) = tokio::sync::mpsc::channel::<Vec<u8>>(100);
+    let sink = axum::Router::new().route(
+        "/v1/traces",
+        axum::routing::post(move |body: axum::body::Bytes| {
+            let tx = tx.clone();
+            async move { drop(tx.try_send(body.to_vec())) }
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, sink).await.unwrap() });
+    let mut server = Server::start_with("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
+    server.get("/api/v1/query", &[("query", "1+1")]).await;
+    server.process.signal("TERM");
+    assert_eq!(server.process.wait(10).await, Some(0));
+    let mut seen = String::new();
+    while let Ok(Some(body)) = tokio::time::timeout(std::time::Duration::from_secs(5), rx.recv()).await {
+        seen.push_str(&String::from_utf8_lossy(&body));
+        if seen.contains("/api/v1/query") && seen.contains("campanile") {
+            return;
+        }
+    }
+    panic!("no span of the request arrived: {seen:?}");
+}
+
+#[tokio::test]
+async fn the_log_can_be_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = Command::new(CAMPANILE)
+        .args(["serve", "--log.format", "json", "--config.file"])
+        .arg(dir.path().join("none.yml"))
+        .args(["--web.listen-address", "not-an-address", "--storage.path"])
+        .arg(dir.path().join("data"))
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    let lines: Vec<serde_json::Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    assert!(
+        lines.iter().any(|l| l["level"] == "ERROR" && l["error"].as_str().unwrap_or("").contains("not-an-address")),
+        "{text}"
+    );
 }
