@@ -1,7 +1,7 @@
 //! Metric queries: range functions give series, everything above them is PromQL's own code for vectors.
 
 use crate::exec::CancellationToken;
-use crate::logql::ast::{Binary, Grouping, MetricExpr, MetricKind, VectorOp};
+use crate::logql::ast::{Binary, Grouping, MetricExpr, MetricKind, RangeAggregation, RangeOp, VectorOp};
 use crate::logql::engine::{Output, Query, QueryError, ResultSeries, Run};
 use crate::logql::range::{self, Steps};
 use crate::model::Labels;
@@ -105,7 +105,10 @@ fn one(run: &mut Run<'_>, expr: &MetricExpr, steps: Steps) -> Result<Value, Quer
         MetricKind::VectorLiteral(n) => Ok(Value::Vector(SeriesSet::new(vec![constant(*n, steps)]))),
         MetricKind::Range(r) => Ok(Value::Vector(SeriesSet::new(range::evaluate(run, r, steps)?))),
         MetricKind::Vector { op, param, grouping, expr } => {
-            let set = vector(run, expr, steps)?;
+            let set = match pushed_down(*op, grouping.as_ref(), expr) {
+                Some(inner) => SeriesSet::new(range::evaluate(run, &inner, steps)?),
+                None => vector(run, expr, steps)?,
+            };
             aggregated(run, *op, *param, grouping.as_ref(), set, steps).map(Value::Vector)
         }
         MetricKind::Binary(b) => operation(run, b, steps),
@@ -114,6 +117,21 @@ fn one(run: &mut Run<'_>, expr: &MetricExpr, steps: Steps) -> Result<Value, Quer
             label_replace(set, dst, replacement, src, regex).map(Value::Vector)
         }
     }
+}
+
+/// The range function below a `sum`, grouped as the sum is, where that gives the same: sums of counts and sums can be formed
+/// line by line. Without this, a parser stage makes nearly every line a series of its own, only to be summed away.
+fn pushed_down(op: VectorOp, grouping: Option<&Grouping>, expr: &MetricExpr) -> Option<RangeAggregation> {
+    let MetricKind::Range(r) = &expr.kind else { return None };
+    let additive = matches!(
+        r.op,
+        RangeOp::CountOverTime | RangeOp::Rate | RangeOp::BytesOverTime | RangeOp::BytesRate | RangeOp::SumOverTime
+    );
+    if op != VectorOp::Sum || !additive || r.grouping.is_some() {
+        return None;
+    }
+    let by_nothing = Grouping { without: false, labels: Vec::new() };
+    Some(RangeAggregation { grouping: Some(grouping.cloned().unwrap_or(by_nothing)), ..r.as_ref().clone() })
 }
 
 fn constant(n: f64, steps: Steps) -> StepSeries {
