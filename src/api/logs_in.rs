@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::ApiState;
 use crate::api::params::Params;
-use crate::api::router::MAX_BODY_BYTES;
 use crate::ingest::loki_push::PushForm;
 use crate::ingest::{PushError, loki_push, ndjson};
 use crate::logs::Store;
@@ -37,13 +36,17 @@ async fn push(state: ApiState, work: impl FnOnce(Arc<Store>) -> Result<(), PushE
     }
 }
 
+/// The largest body after decompression, as configured; before it the router's own bound holds.
+fn max_body_bytes(state: &ApiState) -> usize {
+    usize::try_from(state.config.load().config.logs.max_body_bytes.0).unwrap_or(usize::MAX)
+}
+
 async fn loki(state: ApiState, headers: HeaderMap, body: Bytes, form: PushForm) -> Response {
     let content_type = header_text(&headers, header::CONTENT_TYPE);
     let encoding = header_text(&headers, header::CONTENT_ENCODING);
-    push(state, move |store| {
-        loki_push::push(&store, form, content_type.as_deref(), encoding.as_deref(), &body, MAX_BODY_BYTES)
-    })
-    .await
+    let limit = max_body_bytes(&state);
+    push(state, move |store| loki_push::push(&store, form, content_type.as_deref(), encoding.as_deref(), &body, limit))
+        .await
 }
 
 pub(super) async fn loki_v1(State(state): State<ApiState>, headers: HeaderMap, body: Bytes) -> Response {
@@ -64,9 +67,10 @@ pub(super) async fn ndjson(
     let encoding = header_text(&headers, header::CONTENT_ENCODING);
     let content_type = header_text(&headers, header::CONTENT_TYPE);
     let config = state.config.load().config.logs.ndjson.clone();
+    let limit = max_body_bytes(&state);
     push(state, move |store| {
         let request = ndjson::Request::read(&config, params.iter(), content_type.as_deref());
-        ndjson::push(&store, &request, encoding.as_deref(), &body, MAX_BODY_BYTES)
+        ndjson::push(&store, &request, encoding.as_deref(), &body, limit)
     })
     .await
 }

@@ -45,18 +45,22 @@ pub(super) struct History {
     lines: mpsc::Sender<Line>,
     clock: Arc<dyn Clock>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    /// Ends the writer, after everything else has ended.
+    stop: CancellationToken,
 }
 
 impl History {
-    /// Starts the task that writes. It ends when `stop` is cancelled and the queue is empty.
-    pub(super) fn start(store: Arc<Store>, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
+    /// Starts the task that writes. It ends with [`History::finish`].
+    pub(super) fn start(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         let (tx, rx) = mpsc::channel(QUEUE);
-        let writer = tokio::spawn(write(store, rx, stop, clock.clone()));
-        History { lines: tx, clock, writer: Arc::new(Mutex::new(Some(writer))) }
+        let stop = CancellationToken::new();
+        let writer = tokio::spawn(write(store, rx, stop.clone(), clock.clone()));
+        History { lines: tx, clock, writer: Arc::new(Mutex::new(Some(writer))), stop }
     }
 
-    /// Waits until what was taken is written.
+    /// Waits until what was taken is written. Called when nothing that has a history runs any more.
     pub(super) async fn finish(&self) {
+        self.stop.cancel();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(w) = writer
             && let Err(e) = w.await

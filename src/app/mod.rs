@@ -109,7 +109,7 @@ impl App {
         let shutdown = CancellationToken::new();
         let stores = open_stores(&options, &loaded, clock.clone()).await?;
         let state = stores.state.clone();
-        let history = History::start(stores.logs.clone(), clock.clone(), shutdown.clone());
+        let history = History::start(stores.logs.clone(), clock.clone());
 
         let engine = Engine::new(EngineOptions {
             max_samples: options.query_max_samples as u64,
@@ -130,7 +130,7 @@ impl App {
                 clock: clock.clone(),
                 state: state.clone(),
                 external_url: external_url.clone(),
-                config_dir: reload::config_dir(&options.config_file),
+                config_dir: loaded.alertmanager_dir.clone(),
                 observer: history.alerting_observer(),
             },
             loaded.config.alertmanager.clone().unwrap_or_default(),

@@ -82,9 +82,15 @@ impl Services {
 
     async fn apply(&self, loaded: &Loaded, groups: Vec<GroupSpec>) -> Result<(), String> {
         let config = &loaded.config;
-        // The two that can refuse come first: nothing has changed then.
-        self.scrape.apply(&config.global, &config.scrape_configs).await.map_err(|e| e.to_string())?;
+        // The two that can refuse come first; if the second does, the first goes back.
+        let alerting_before = self.alerting.config();
         self.alerting.reload(config.alertmanager.clone().unwrap_or_default()).map_err(|e| e.to_string())?;
+        if let Err(e) = self.scrape.apply(&config.global, &config.scrape_configs).await {
+            self.alerting
+                .reload(alerting_before)
+                .map_err(|back| format!("{e}; and the alertmanager cannot go back: {back}"))?;
+            return Err(e.to_string());
+        }
         self.scrape.set_in_process(own_targets(loaded, &self.address));
         self.probes.apply(&config.probes, &config.probe_modules);
         let settings = RuleSettings {
@@ -132,8 +138,11 @@ impl Services {
             tracing::warn!("{warning}");
         }
         let before = self.config.load_full();
-        if before.config.storage != loaded.config.storage || before.config.logs != loaded.config.logs {
-            tracing::warn!("changes under storage: and logs: take effect at the next start");
+        let restart = before.config.storage != loaded.config.storage
+            || before.config.logs != loaded.config.logs
+            || before.config.web.external_url != loaded.config.web.external_url;
+        if restart {
+            tracing::warn!("changes under storage:, logs: and of web.external_url take effect at the next start");
         }
         let loaded = Arc::new(loaded);
         self.apply(&loaded, groups).await?;

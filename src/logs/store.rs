@@ -286,8 +286,14 @@ impl Store {
             metrics::DAMAGED.with_label_values(&["wal"]).inc();
         }
         state.active_since = (!state.active.is_empty()).then(Instant::now);
-        let wal_options =
-            WalOptions { sync_always: options.sync_always, compression: Compression::Zstd, ..WalOptions::default() };
+        wal::cut_torn_tail(&wal_dir, &report).map_err(Error::io("cut the torn tail off its write-ahead log"))?;
+        let first_segment = covered.values().map(|p| p.segment + 1).max().unwrap_or(0);
+        let wal_options = WalOptions {
+            first_segment,
+            sync_always: options.sync_always,
+            compression: Compression::Zstd,
+            ..WalOptions::default()
+        };
         let wal = Wal::open(&wal_dir, wal_options).map_err(Error::io("open its write-ahead log"))?;
         let shared = Arc::new(Shared {
             options,

@@ -45,6 +45,7 @@ impl Db {
         let wal_options = WalOptions {
             segment_bytes: options.wal_segment_bytes,
             sync_always: options.wal_sync_always,
+            first_segment: rebuilt.first_segment,
             ..WalOptions::default()
         };
         let wal = Wal::open(&dir.join(WAL_DIR), wal_options)?;

@@ -42,6 +42,8 @@ pub(crate) struct Rebuilt {
     pub exemplars: Exemplars,
     pub metadata: MetadataStore,
     pub writing: Writing,
+    /// The first segment that the checkpoint does not cover; the log goes on at least there.
+    pub(crate) first_segment: u64,
 }
 
 /// Replays checkpoint and log of the store in `dir`. Samples before `cut` are in blocks, those before `retained_from` past retention.
@@ -59,9 +61,11 @@ pub(crate) fn replay(
         exemplars: Exemplars::new(max_exemplars),
         metadata: MetadataStore::default(),
         writing: Writing::default(),
+        first_segment: 0,
     };
     let Checkpoint { cut: checkpoint_cut, first_segment } =
         checkpoint::load(dir, |mut batch| store(&mut state, &mut batch, TimestampMs::MAX))?;
+    state.first_segment = first_segment;
     let cut = cut.max(checkpoint_cut);
     state.head.visible_from = cut;
     let min_t = cut.max(retained_from);

@@ -4,8 +4,17 @@ use crate::config::secret::MASK;
 use crate::config::yaml::{Kind, Node, Path, Step};
 
 /// Names whose value is secret whatever they stand in: Prometheus', Alertmanager's and campanile's own.
-const EXACT: [&str; 8] =
-    ["key", "slack_api_url", "webhook_url", "basic_auth_users", "cookie", "authorization", "auth", "x-api-key"];
+const EXACT: [&str; 9] = [
+    "proxy_url",
+    "key",
+    "slack_api_url",
+    "webhook_url",
+    "basic_auth_users",
+    "cookie",
+    "authorization",
+    "auth",
+    "x-api-key",
+];
 
 /// Ends of names whose value is secret.
 const ENDS: [&str; 11] = [

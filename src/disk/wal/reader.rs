@@ -128,7 +128,7 @@ mod tests {
     fn everything_comes_back_over_segments_and_restarts() {
         let dir = tempfile::tempdir().unwrap();
         for compression in [Compression::None, Compression::Zstd] {
-            let options = WalOptions { segment_bytes: 500, sync_always: false, compression };
+            let options = WalOptions { segment_bytes: 500, compression, ..WalOptions::default() };
             let wal = Wal::open(dir.path(), options).unwrap();
             for i in 0..60 {
                 wal.append(&payload(i)).unwrap();

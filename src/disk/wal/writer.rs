@@ -18,12 +18,15 @@ pub struct WalOptions {
     pub sync_always: bool,
     /// See [`Compression`].
     pub compression: Compression,
+    /// The lowest number that a new segment may have. Whoever remembers positions elsewhere gives one past the highest: if the
+    /// log's folder was removed by hand, new records must not take the places of old ones.
+    pub first_segment: u64,
 }
 
 impl Default for WalOptions {
     /// 64 MiB segments: few files, and little to keep beyond what is already in blocks.
     fn default() -> Self {
-        WalOptions { segment_bytes: 64 << 20, sync_always: false, compression: Compression::None }
+        WalOptions { segment_bytes: 64 << 20, sync_always: false, compression: Compression::None, first_segment: 0 }
     }
 }
 
@@ -49,7 +52,7 @@ impl Wal {
     /// Begins a new segment after all those in `dir` (which is made if missing). Replay what is there before.
     pub fn open(dir: &Path, options: WalOptions) -> io::Result<Wal> {
         fs::create_dir_all(dir)?;
-        let next = segment::list(dir)?.last().map_or(0, |n| n + 1);
+        let next = segment::list(dir)?.last().map_or(0, |n| n + 1).max(options.first_segment);
         let (file, position) = new_segment(dir, next)?;
         let inner = Inner { file, position, buffer: Vec::new(), unsynced: false, torn: false };
         Ok(Wal { dir: dir.to_owned(), options, inner: Mutex::new(inner) })
@@ -155,4 +158,17 @@ fn new_segment(dir: &Path, number: u64) -> io::Result<(File, WalPosition)> {
     file.write_all(&HEADER)?;
     atomic_file::sync_dir(dir)?;
     Ok((file, WalPosition { segment: number, offset: HEADER.len() as u64 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_log_begins_behind_remembered_positions() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = WalOptions { first_segment: 7, ..WalOptions::default() };
+        assert_eq!(Wal::open(dir.path(), options).unwrap().position().segment, 7);
+        assert_eq!(Wal::open(dir.path(), options).unwrap().position().segment, 8);
+    }
 }
