@@ -34,7 +34,7 @@ PEERS := $(shell command -v prometheus-node-exporter >/dev/null && /usr/bin/pyth
 
 test: fmt lint ## everything
 	cargo test --lib --bins
-	cargo test --test architecture
+	cargo test --test project
 	cargo test --test conformance -- --nocapture
 	cargo test --test e2e $(PEERS)
 	cargo test --doc

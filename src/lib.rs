@@ -1,6 +1,6 @@
 //! campanile: metrics, logs, probes and alerting in one process.
 //!
-//! The modules form four floors; an import points only downwards (the table is checked by `tests/architecture.rs`).
+//! The modules form four floors; an import points only downwards (the table is checked by `tests/project/architecture.rs`).
 //!
 //! | floor | modules | what they may use |
 //! |---|---|---|

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::IntCounter;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,13 +18,6 @@ static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
     crate::telemetry::metrics::counter(
         "campanile_history_lines_dropped_total",
         "Lines of campanile's own history that were not stored because the log store did not keep up or failed.",
-    )
-});
-static TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    crate::telemetry::metrics::counter_vec(
-        "campanile_alert_transitions_total",
-        "Alerts that went from one state to another.",
-        &["from", "to"],
     )
 });
 static COMPLAINTS: Throttle = Throttle::new(10_000);
@@ -163,7 +156,6 @@ impl TransitionObserver for History {
     fn transition(&self, t: &Transition) {
         let word = |s: AlertState| if s == AlertState::Inactive { "resolved" } else { s.as_str() };
         let (from, to) = (t.from.as_str(), word(t.to));
-        TRANSITIONS.with_label_values(&[from, to]).inc();
         let fingerprint = format!("{:016x}", t.labels.fingerprint());
         let fields = json!({
             "alert": t.labels.to_string(), "annotations": t.annotations, "from": from, "to": to,

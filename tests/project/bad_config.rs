@@ -1,5 +1,5 @@
 //! Every message about a bad configuration: `tests/bad_config/NAME.yml` must be refused with the text of
-//! `NAME.expected`. `UPDATE_EXPECTED=1 cargo test --test bad_config` writes the texts anew; read the difference.
+//! `NAME.expected`. `UPDATE_EXPECTED=1 cargo test --test project bad_config` writes the texts anew; read the difference.
 
 use std::fmt::Write;
 use std::path::Path;
