@@ -21,6 +21,7 @@ use crate::config::storage::WalSync;
 use crate::config::{ConfigDuration, Loaded, Problem};
 use crate::disk::dir_lock::DirLock;
 use crate::exec::permits::Permits;
+use crate::exec::throttled_log::Throttle;
 use crate::exec::{CancellationToken, Clock, SystemClock};
 use crate::logs;
 use crate::promql::engine::{Engine, EngineOptions};
@@ -344,6 +345,8 @@ fn own_targets(loaded: &Loaded, address: &str) -> Vec<InProcessTarget> {
     }
     targets
 }
+
+static COMPLAINTS: Throttle = Throttle::new(10_000);
 
 /// Syncs the write-ahead logs as often as the configuration says.
 async fn sync_stores(services: Arc<Services>, stop: CancellationToken) {
