@@ -72,26 +72,6 @@ pub struct Run<'a> {
     pub limits: &'a Arc<Limits>,
 }
 
-/// The operator's name.
-pub fn name(op: AggregateOp) -> &'static str {
-    match op {
-        AggregateOp::Sum => "sum",
-        AggregateOp::Avg => "avg",
-        AggregateOp::Count => "count",
-        AggregateOp::Min => "min",
-        AggregateOp::Max => "max",
-        AggregateOp::Group => "group",
-        AggregateOp::Stddev => "stddev",
-        AggregateOp::Stdvar => "stdvar",
-        AggregateOp::Topk => "topk",
-        AggregateOp::Bottomk => "bottomk",
-        AggregateOp::CountValues => "count_values",
-        AggregateOp::Quantile => "quantile",
-        AggregateOp::Limitk => "limitk",
-        AggregateOp::LimitRatio => "limit_ratio",
-    }
-}
-
 /// Series by group: the groups' labels in order of appearance, and the members of each.
 pub(crate) struct Groups {
     pub(crate) labels: Vec<Labels>,

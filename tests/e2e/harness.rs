@@ -152,25 +152,32 @@ impl Server {
             .collect()
     }
 
-    /// All lines of a LogQL query as (ns, line), over all time.
+    /// All lines of a LogQL query as (ns, line), over all time, fetched page by page. Lines of equal time must fit into one page.
     pub async fn lines(&self, expr: &str) -> Vec<(i64, String)> {
-        let params = [
-            ("query", expr),
-            ("start", "0"),
-            ("end", "4000000000000000000"),
-            ("limit", "5000"),
-            ("direction", "forward"),
-        ];
-        let answer = self.get("/loki/api/v1/query_range", &params).await;
-        let mut out: Vec<(i64, String)> = answer["data"]["result"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|s| s["values"].as_array().unwrap())
-            .map(|v| (v[0].as_str().unwrap().parse().unwrap(), v[1].as_str().unwrap().to_owned()))
-            .collect();
-        out.sort();
-        out
+        let mut out: Vec<(i64, String)> = Vec::new();
+        let mut start = 0i64;
+        loop {
+            let from = start.to_string();
+            let params = [
+                ("query", expr),
+                ("start", &from),
+                ("end", "4000000000000000000"),
+                ("limit", "5000"),
+                ("direction", "forward"),
+            ];
+            let answer = self.get("/loki/api/v1/query_range", &params).await;
+            let mut page: Vec<(i64, String)> = answer["data"]["result"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .flat_map(|s| s["values"].as_array().unwrap())
+                .map(|v| (v[0].as_str().unwrap().parse().unwrap(), v[1].as_str().unwrap().to_owned()))
+                .collect();
+            page.sort();
+            let Some(last) = page.last().map(|l| l.0) else { return out };
+            start = last + 1;
+            out.extend(page);
+        }
     }
 
     /// The server's own log so far.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::model::Labels;
 use crate::model::histogram::HistogramAccumulator;
-use crate::promql::aggregate::{Run, name};
+use crate::promql::aggregate::Run;
 use crate::promql::annotations::{Annotations, Combining, Remark};
 use crate::promql::ast::AggregateOp;
 use crate::promql::kahan;
+use crate::promql::lex::aggregate_text;
 use crate::promql::series_set::{ABSENT, StepValues, is_absent};
 
 /// The histograms of one step.
@@ -191,7 +192,11 @@ impl Fold {
             }
             _ => {
                 if (0..steps).any(|i| values.histogram(i).is_some()) {
-                    notes.add(Remark::HistogramIgnoredInAggregation { operator: name(self.op) }, "", run.span);
+                    notes.add(
+                        Remark::HistogramIgnoredInAggregation { operator: aggregate_text(self.op) },
+                        "",
+                        run.span,
+                    );
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! Operators that choose some of the series: `topk`, `bottomk`, `limitk`, `limit_ratio`.
 
-use crate::promql::aggregate::{Groups, Param, Run, name};
+use crate::promql::aggregate::{Groups, Param, Run};
 use crate::promql::annotations::{Annotations, Remark};
 use crate::promql::ast::AggregateOp;
 use crate::promql::engine::QueryError;
+use crate::promql::lex::aggregate_text;
 use crate::promql::quantile::nan_first;
 use crate::promql::series_set::{SeriesSet, StepSeries};
 
@@ -15,7 +16,7 @@ pub(super) fn pick(
     notes: &mut Annotations,
 ) -> Result<SeriesSet, QueryError> {
     let Param::Scalar(params, span) = run.param else {
-        return Err(QueryError::Execution(format!("{} needs a number", name(run.op))));
+        return Err(QueryError::Execution(format!("{} needs a number", aggregate_text(run.op))));
     };
     let mut params = params.clone();
     check(run.op, &params)?;
@@ -105,7 +106,7 @@ fn ranked(
         if let Some(v) = s.values.float(step) {
             there.push((v, *i));
         } else if s.values.histogram(step).is_some() {
-            notes.add(Remark::HistogramIgnoredInAggregation { operator: name(run.op) }, "", run.span);
+            notes.add(Remark::HistogramIgnoredInAggregation { operator: aggregate_text(run.op) }, "", run.span);
         }
     }
     // NaN comes last either way.

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use crate::model::Labels;
 use crate::model::sample::format_value;
-use crate::promql::aggregate::{Groups, Param, Run, name};
+use crate::promql::aggregate::{Groups, Param, Run};
 use crate::promql::annotations::{Annotations, Remark};
 use crate::promql::ast::AggregateOp;
 use crate::promql::engine::QueryError;
+use crate::promql::lex::aggregate_text;
 use crate::promql::quantile::{is_invalid, quantile};
 use crate::promql::series_set::{SeriesSet, StepSeries, StepValue, StepValues};
 use crate::text::quote::quote;
@@ -30,7 +31,7 @@ pub(super) fn quantiles(run: &Run<'_>, set: &SeriesSet, groups: Groups, notes: &
                 match s.values.get(step) {
                     Some(StepValue::Float(v)) => values.push(v),
                     Some(StepValue::Histogram(_)) => {
-                        let operator = name(AggregateOp::Quantile);
+                        let operator = aggregate_text(AggregateOp::Quantile);
                         notes.add(Remark::HistogramIgnoredInAggregation { operator }, "", run.span);
                     }
                     None => {}

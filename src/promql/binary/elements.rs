@@ -4,7 +4,7 @@ use crate::model::FloatHistogram;
 use crate::model::histogram::CounterResetHint;
 use crate::promql::annotations::{Annotations, Combining, Remark};
 use crate::promql::ast::BinaryOp;
-use crate::promql::binary::symbol;
+use crate::promql::lex::operator_text;
 use crate::promql::series_set::StepValue;
 use crate::text::span::Span;
 
@@ -47,7 +47,7 @@ pub(super) fn element(
     span: Span,
 ) -> Outcome {
     let mut misfit = |left, right| {
-        notes.add(Remark::IncompatibleTypes { left, operator: symbol(op), right }, "", span);
+        notes.add(Remark::IncompatibleTypes { left, operator: operator_text(op), right }, "", span);
         Outcome::Nothing
     };
     match (l, r) {
@@ -94,7 +94,7 @@ fn combine(op: BinaryOp, l: &FloatHistogram, r: &FloatHistogram, notes: &mut Ann
     };
     match outcome {
         Err(_) => {
-            notes.add(Remark::IncompatibleBuckets { operator: symbol(op) }, "", span);
+            notes.add(Remark::IncompatibleBuckets { operator: operator_text(op) }, "", span);
             Outcome::Nothing
         }
         Ok(o) => {
