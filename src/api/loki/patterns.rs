@@ -34,7 +34,7 @@ fn mine(entries: &[ResultEntry], step_ns: i64) -> serde_json::Value {
     let data: Vec<_> = all
         .iter()
         .map(|(level, p)| {
-            let samples: Vec<_> = p.samples.iter().map(|(t, n)| (t, n)).collect();
+            let samples: Vec<_> = p.samples.iter().collect();
             serde_json::json!({"pattern": p.text, "level": level, "samples": samples})
         })
         .collect();
