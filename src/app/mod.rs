@@ -365,11 +365,14 @@ async fn sync_stores(services: Arc<Services>, stop: CancellationToken) {
         match synced {
             Ok((Ok(()), Ok(()))) => {}
             Ok((metrics, logs)) => {
-                tracing::error!(
-                    ?metrics,
-                    ?logs,
-                    "a write-ahead log cannot be synced: a power cut would lose what is not on disk"
-                );
+                if let Some(before) = COMPLAINTS.allow(SystemClock.now_ms()) {
+                    tracing::error!(
+                        ?metrics,
+                        ?logs,
+                        before,
+                        "a write-ahead log cannot be synced: a power cut would lose what is not on disk"
+                    );
+                }
             }
             Err(e) => tracing::error!(error = %e, "syncing the write-ahead logs ended badly"),
         }

@@ -9,7 +9,7 @@ use crate::logql::labels::Category;
 use crate::logql::metric;
 use crate::logql::parse::{ParseError, parse};
 use crate::logql::stages::{Line, Pipeline};
-use crate::logql::storage::{Direction, Select, Storage, StorageError, line_hints};
+use crate::logql::storage::{Direction, Entry, Select, Storage, StorageError, line_hints};
 use crate::model::{Labels, TimestampNs};
 
 /// What bounds a query.
@@ -52,7 +52,7 @@ pub struct Query {
     pub limit: usize,
     /// Which lines come first, and are kept by the limit.
     pub direction: Direction,
-    /// At most one line of each stream in each so many nanoseconds; 0 for all.
+    /// At least so many nanoseconds lie between a line and the next, over all streams; 0 for all lines.
     pub interval_ns: i64,
 }
 
@@ -72,6 +72,31 @@ pub struct ResultEntry {
     pub metadata: LabelPairs,
     /// What stages made.
     pub parsed: LabelPairs,
+}
+
+impl ResultEntry {
+    /// A line as it came out of a pipeline.
+    pub fn of(entry: &Entry<'_>, line: &Line) -> Self {
+        let mut result = ResultEntry {
+            timestamp: entry.timestamp,
+            line: line.text(entry.line).to_owned(),
+            stream: Vec::new(),
+            metadata: Vec::new(),
+            parsed: Vec::new(),
+        };
+        line.labels.for_each(|n, v, category| {
+            let list = match category {
+                Category::Stream => &mut result.stream,
+                Category::Metadata => &mut result.metadata,
+                Category::Parsed => &mut result.parsed,
+            };
+            list.push((n.to_owned(), v.to_owned()));
+        });
+        for list in [&mut result.stream, &mut result.metadata, &mut result.parsed] {
+            list.sort();
+        }
+        result
+    }
 }
 
 /// A series of an answer: points in order of time.
@@ -173,7 +198,7 @@ impl Run<'_> {
         log: &LogExpr,
         (start_ns, end_ns): (TimestampNs, TimestampNs),
         direction: Option<Direction>,
-        mut each: impl FnMut(&crate::logql::storage::Entry<'_>, &mut Line) -> Result<ControlFlow<()>, QueryError>,
+        mut each: impl FnMut(&Entry<'_>, &mut Line) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<(), QueryError> {
         /// How many lines are read between two looks at the clock.
         const CHECK_EVERY: u64 = 4096;
@@ -246,36 +271,16 @@ fn log_query(run: &mut Run<'_>, log: &LogExpr, query: &Query) -> Result<Vec<Resu
     if query.limit == 0 {
         return Ok(out);
     }
-    // With an interval: when each resulting stream last gave a line.
-    let mut last_given: std::collections::HashMap<Labels, TimestampNs> = std::collections::HashMap::new();
+    // With an interval: when the last line was given, whatever its stream.
+    let mut last_given: Option<TimestampNs> = None;
     run.lines(log, (query.start_ns, query.end_ns), Some(query.direction), |entry, line| {
         if query.interval_ns > 0 {
-            let key = line.labels.collect(|_, _| true);
-            let due = last_given.get(&key).is_none_or(|t| (entry.timestamp - t).abs() >= query.interval_ns);
-            if !due {
+            if last_given.is_some_and(|t| entry.timestamp.abs_diff(t) < query.interval_ns.unsigned_abs()) {
                 return Ok(ControlFlow::Continue(()));
             }
-            last_given.insert(key, entry.timestamp);
+            last_given = Some(entry.timestamp);
         }
-        let mut result = ResultEntry {
-            timestamp: entry.timestamp,
-            line: line.text(entry.line).to_owned(),
-            stream: Vec::new(),
-            metadata: Vec::new(),
-            parsed: Vec::new(),
-        };
-        line.labels.for_each(|n, v, category| {
-            let list = match category {
-                Category::Stream => &mut result.stream,
-                Category::Metadata => &mut result.metadata,
-                Category::Parsed => &mut result.parsed,
-            };
-            list.push((n.to_owned(), v.to_owned()));
-        });
-        for list in [&mut result.stream, &mut result.metadata, &mut result.parsed] {
-            list.sort();
-        }
-        out.push(result);
+        out.push(ResultEntry::of(entry, line));
         Ok(if out.len() >= query.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     Ok(out)

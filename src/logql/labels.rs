@@ -48,7 +48,15 @@ impl LineLabels {
     /// Begins a new line.
     pub fn reset(&mut self, stream: &Labels, metadata: &Labels) {
         self.stream = stream.clone();
-        self.metadata = metadata.clone();
+        self.metadata = if metadata.iter().any(|(n, _)| stream.get(n).is_some()) {
+            // A name that the stream has makes way, as a parsed one does.
+            Labels::from_pairs(metadata.iter().map(|(n, v)| match stream.get(n) {
+                Some(_) => (format!("{n}{EXTRACTED}"), v),
+                None => (n.to_owned(), v),
+            }))
+        } else {
+            metadata.clone()
+        };
         self.changes.clear();
         self.text.clear();
         self.has_error = false;
@@ -168,7 +176,7 @@ impl LineLabels {
     /// Calls `each` with every label that is left, in no order.
     pub fn for_each(&self, mut each: impl FnMut(&str, &str, Category)) {
         for (n, v) in self.stream.iter() {
-            if self.metadata.get(n).is_none() && (self.changes.is_empty() || self.change(n).is_none()) {
+            if self.changes.is_empty() || self.change(n).is_none() {
                 each(n, v, Category::Stream);
             }
         }
@@ -217,6 +225,14 @@ mod tests {
         l.delete("a");
         l.set(Category::Parsed, "b", "2");
         assert_eq!((l.get("env"), l.get("a"), l.find("b")), (None, None, Some(("2", Category::Parsed))));
+    }
+
+    #[test]
+    fn metadata_makes_way_for_stream_labels() {
+        let mut l = LineLabels::default();
+        l.reset(&Labels::from_pairs([("env", "prod")]), &Labels::from_pairs([("env", "x"), ("k", "1")]));
+        assert_eq!(l.collect(|_, _| true).to_string(), r#"{env="prod", env_extracted="x", k="1"}"#);
+        assert_eq!(l.find("env"), Some(("prod", Category::Stream)));
     }
 
     #[test]

@@ -103,11 +103,14 @@ fn one(run: &mut Run<'_>, expr: &MetricExpr, steps: Steps) -> Result<Value, Quer
     match &expr.kind {
         MetricKind::Literal(n) => Ok(Value::Number(*n)),
         MetricKind::VectorLiteral(n) => Ok(Value::Vector(SeriesSet::new(vec![constant(*n, steps)]))),
-        MetricKind::Range(r) => Ok(Value::Vector(SeriesSet::new(range::evaluate(run, r, steps)?))),
+        MetricKind::Range(r) => Ok(Value::Vector(SeriesSet::new(range::evaluate(run, r, None, steps)?))),
         MetricKind::Vector { op, param, grouping, expr } => {
-            let set = match pushed_down(*op, grouping.as_ref(), expr) {
-                Some(inner) => SeriesSet::new(range::evaluate(run, &inner, steps)?),
-                None => vector(run, expr, steps)?,
+            let set = match (pushed_down(*op, grouping.as_ref(), expr), &expr.kind) {
+                (Some(inner), _) => SeriesSet::new(range::evaluate(run, &inner, grouping.as_ref(), steps)?),
+                (None, MetricKind::Range(r)) if *op == VectorOp::Sum => {
+                    SeriesSet::new(range::evaluate(run, r, grouping.as_ref(), steps)?)
+                }
+                (None, _) => vector(run, expr, steps)?,
             };
             aggregated(run, *op, *param, grouping.as_ref(), set, steps).map(Value::Vector)
         }
@@ -193,7 +196,10 @@ fn aggregated(
 }
 
 fn operation(run: &mut Run<'_>, b: &Binary, steps: Steps) -> Result<Value, QueryError> {
-    let (left, right) = (one(run, &b.lhs, steps)?, one(run, &b.rhs, steps)?);
+    let (left, mut right) = (one(run, &b.lhs, steps)?, one(run, &b.rhs, steps)?);
+    if b.op == BinaryOp::Div {
+        without_zeros(&mut right);
+    }
     let mut notes = Annotations::default();
     match (left, right) {
         (Value::Number(l), Value::Number(r)) => Ok(Value::Number(binary::scalar(b.op, l, r))),
@@ -208,6 +214,19 @@ fn operation(run: &mut Run<'_>, b: &Binary, steps: Steps) -> Result<Value, Query
                 .map(Value::Vector)
                 .map_err(|e| QueryError::Matching(e.to_string()))
         }
+    }
+}
+
+/// In LogQL a division by zero is not a number, where PromQL says infinite.
+fn without_zeros(divisor: &mut Value) {
+    let clear = |v: &mut f64| {
+        if *v == 0.0 {
+            *v = f64::NAN;
+        }
+    };
+    match divisor {
+        Value::Number(n) => clear(n),
+        Value::Vector(set) => set.series.iter_mut().flat_map(|s| &mut s.values.floats).for_each(clear),
     }
 }
 

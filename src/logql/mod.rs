@@ -2,7 +2,10 @@
 
 pub mod ast;
 pub mod check;
+pub mod detected_fields;
+pub mod drain;
 pub mod engine;
+pub mod format;
 pub mod labels;
 pub mod lex;
 pub mod metric;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use crate::logql::ast::{RangeAggregation, RangeOp};
+use crate::logql::ast::{Grouping, LabelFilter, RangeAggregation, RangeOp, StageKind};
 use crate::logql::engine::{QueryError, Run};
 use crate::logql::labels::{ERROR, ERROR_DETAILS, LineLabels};
 use crate::logql::stages::unwrap::CompiledUnwrap;
@@ -47,7 +47,16 @@ enum Gathered {
 }
 
 /// Evaluates a range function at all steps.
-pub fn evaluate(run: &mut Run<'_>, r: &RangeAggregation, steps: Steps) -> Result<Vec<StepSeries>, QueryError> {
+///
+/// `outer` is the grouping of a `sum` around it. A line that failed in a parser ends the query, unless the query names
+/// `__error__` in a filter or a grouping: then it makes a series with the error in its labels.
+pub fn evaluate(
+    run: &mut Run<'_>,
+    r: &RangeAggregation,
+    outer: Option<&Grouping>,
+    steps: Steps,
+) -> Result<Vec<StepSeries>, QueryError> {
+    let keeps_errors = names_error(r, outer);
     let unwrap = r.unwrap.as_ref().map(CompiledUnwrap::compile).transpose().map_err(QueryError::Invalid)?;
     let by_differences = unwrap.is_none();
     let mut keys: HashMap<Labels, usize> = HashMap::new();
@@ -67,10 +76,11 @@ pub fn evaluate(run: &mut Run<'_>, r: &RangeAggregation, steps: Steps) -> Result
             None if matches!(r.op, RangeOp::BytesOverTime | RangeOp::BytesRate) => line.text(entry.line).len() as f64,
             None => 1.0,
         };
-        if line.labels.has_error() {
+        let failed = line.labels.has_error();
+        if failed && !(keeps_errors && line.labels.get(ERROR).is_some_and(|e| e.ends_with(PARSER_ERROR))) {
             return Err(pipeline_error(&line.labels));
         }
-        let plain = line.labels.is_plain_stream() && r.grouping.is_none() && unwrap.is_none();
+        let plain = !failed && line.labels.is_plain_stream() && r.grouping.is_none() && unwrap.is_none();
         let known = if plain { plain_streams.get(&entry.stream).copied() } else { None };
         let index = match known {
             Some(i) => i,
@@ -136,6 +146,37 @@ pub fn evaluate(run: &mut Run<'_>, r: &RangeAggregation, steps: Steps) -> Result
     if r.op == RangeOp::AbsentOverTime { Ok(absent(r, &series, steps)) } else { Ok(series) }
 }
 
+/// How the errors of parsers end: `JSONParserErr`, `LogfmtParserErr`.
+const PARSER_ERROR: &str = "ParserErr";
+/// The label that Loki puts on series of failed lines that a query asked for.
+const PRESERVE_ERROR: &str = "__preserve_error__";
+
+/// Whether a filter or a grouping of the query is about `__error__`.
+fn names_error(r: &RangeAggregation, outer: Option<&Grouping>) -> bool {
+    let stages = r.log.stages.iter().filter_map(|s| match &s.kind {
+        StageKind::LabelFilter(f) => Some(f),
+        _ => None,
+    });
+    let behind = r.unwrap.iter().flat_map(|u| &u.filters);
+    let pushed_down = matches!(
+        r.op,
+        RangeOp::CountOverTime | RangeOp::Rate | RangeOp::BytesOverTime | RangeOp::BytesRate | RangeOp::SumOverTime
+    );
+    let groupings = r.grouping.as_ref().into_iter().chain(outer.filter(|_| pushed_down));
+    stages.chain(behind).any(|f| filter_names(f, ERROR)) || groupings.flat_map(|g| &g.labels).any(|l| l == ERROR)
+}
+
+fn filter_names(filter: &LabelFilter, name: &str) -> bool {
+    match filter {
+        LabelFilter::And(a, b) | LabelFilter::Or(a, b) => filter_names(a, name) || filter_names(b, name),
+        LabelFilter::Text(m) => m.name() == name,
+        LabelFilter::Number { label, .. }
+        | LabelFilter::Duration { label, .. }
+        | LabelFilter::Bytes { label, .. }
+        | LabelFilter::Ip { label, .. } => label == name,
+    }
+}
+
 fn pipeline_error(labels: &LineLabels) -> QueryError {
     let error = labels.get(ERROR).unwrap_or_default().to_owned();
     QueryError::Pipeline { error, series: labels.collect(|n, _| n != ERROR_DETAILS).to_string() }
@@ -143,6 +184,11 @@ fn pipeline_error(labels: &LineLabels) -> QueryError {
 
 /// The labels of the series a line belongs to.
 fn series_labels(r: &RangeAggregation, unwrap: Option<&CompiledUnwrap>, labels: &LineLabels) -> Labels {
+    if labels.has_error() {
+        let mut all = labels.collect(|_, _| true).to_builder();
+        all.set(PRESERVE_ERROR, "true");
+        return all.build();
+    }
     let hidden = |n: &str| n == ERROR || n == ERROR_DETAILS || unwrap.is_some_and(|u| u.label() == n);
     match &r.grouping {
         None => labels.collect(|n, _| !hidden(n)),
@@ -183,14 +229,14 @@ fn from_points(r: &RangeAggregation, mut points: Vec<(i64, f64)>, steps: Steps) 
                 low += 1;
             }
             match points.get(low..high) {
-                Some(window) if !window.is_empty() => aggregate(r, window, &mut scratch),
+                Some(window) if !window.is_empty() => aggregate(r, window, t, &mut scratch),
                 _ => ABSENT,
             }
         })
         .collect()
 }
 
-fn aggregate(r: &RangeAggregation, window: &[(i64, f64)], scratch: &mut Vec<f64>) -> f64 {
+fn aggregate(r: &RangeAggregation, window: &[(i64, f64)], end_ns: i64, scratch: &mut Vec<f64>) -> f64 {
     let values = || window.iter().map(|p| p.1);
     match r.op {
         RangeOp::SumOverTime => values().sum(),
@@ -207,7 +253,7 @@ fn aggregate(r: &RangeAggregation, window: &[(i64, f64)], scratch: &mut Vec<f64>
         }
         RangeOp::FirstOverTime => window.first().map_or(f64::NAN, |p| p.1),
         RangeOp::LastOverTime => window.last().map_or(f64::NAN, |p| p.1),
-        RangeOp::RateCounter => rate_counter(window, r.range_ns),
+        RangeOp::RateCounter => rate_counter(window, end_ns, r.range_ns),
         RangeOp::AbsentOverTime => 1.0,
         RangeOp::CountOverTime | RangeOp::BytesOverTime | RangeOp::BytesRate => window.len() as f64,
     }
@@ -260,9 +306,8 @@ pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     value(low) * (1.0 - weight) + value(low + 1) * weight
 }
 
-/// The rate of a counter, resets taken into account, as Loki computes it: the window is taken to begin a whole range before the
-/// first point and to end at the last.
-fn rate_counter(window: &[(i64, f64)], range_ns: i64) -> f64 {
+/// The rate of a counter, resets taken into account, extrapolated to the window `(end - range, end]` as Prometheus does it.
+fn rate_counter(window: &[(i64, f64)], end_ns: i64, range_ns: i64) -> f64 {
     let (Some(first), Some(last)) = (window.first(), window.last()) else { return 0.0 };
     if window.len() < 2 {
         return 0.0;
@@ -273,17 +318,18 @@ fn rate_counter(window: &[(i64, f64)], range_ns: i64) -> f64 {
             increase += a.1;
         }
     }
-    let range = range_ns as f64 / 1e9;
-    let sampled = (last.0 - first.0) as f64 / 1e9;
+    let seconds = |ns: i64| ns as f64 / 1e9;
+    let range = seconds(range_ns);
+    let sampled = seconds(last.0 - first.0);
     let between = sampled / (window.len() - 1) as f64;
-    let mut to_start = range;
+    let mut to_start = seconds(first.0 - end_ns.saturating_sub(range_ns));
+    let to_end = seconds(end_ns - last.0);
     if increase > 0.0 && first.1 >= 0.0 {
         to_start = to_start.min(sampled * (first.1 / increase));
     }
     let threshold = between * 1.1;
-    // The end of the window coincides with the last point, so nothing is added there.
-    let covered = sampled + if to_start < threshold { to_start } else { between / 2.0 };
-    increase * (covered / sampled) / range
+    let reach = |gap: f64| if gap < threshold { gap } else { between / 2.0 };
+    increase * ((sampled + reach(to_start) + reach(to_end)) / sampled) / range
 }
 
 /// 1 at each step without lines, labelled with the selector's equality matchers.

@@ -10,4 +10,5 @@ mod flow;
 mod grafana;
 mod harness;
 mod life;
+mod loki;
 mod sinks;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::api::prom::json::{write_labels, write_point, write_str};
 use crate::logql::engine::{LabelPairs, Output, ResultEntry, Stats};
 
-fn write_pairs<'a>(out: &mut String, pairs: impl IntoIterator<Item = &'a (String, String)>) {
+pub(super) fn write_pairs<'a>(out: &mut String, pairs: impl IntoIterator<Item = &'a (String, String)>) {
     out.push('{');
     for (i, (n, v)) in pairs.into_iter().enumerate() {
         if i > 0 {
@@ -93,7 +93,8 @@ fn stream_of(e: &ResultEntry, categorize: bool) -> LabelPairs {
     all
 }
 
-fn write_streams(out: &mut String, entries: &[ResultEntry], categorize: bool) {
+/// The entries as streams, in the order in which each comes first.
+pub(super) fn write_streams(out: &mut String, entries: &[ResultEntry], categorize: bool) {
     let mut index: HashMap<LabelPairs, usize> = HashMap::new();
     let mut streams: Vec<(LabelPairs, Vec<&ResultEntry>)> = Vec::new();
     for e in entries {

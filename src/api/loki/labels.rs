@@ -18,14 +18,14 @@ use crate::model::{Labels, Matcher};
 /// How far back metadata is looked for where no start is given (Loki's six hours).
 const SINCE_NS: i64 = 6 * 3_600_000_000_000;
 
-struct Request {
+pub(super) struct Request {
     sets: Vec<Vec<Matcher>>,
     start: i64,
     end: i64,
 }
 
 impl Request {
-    fn read(state: &ApiState, params: &Params, selectors: &[&str]) -> Result<Self, TextError> {
+    pub(super) fn read(state: &ApiState, params: &Params, selectors: &[&str]) -> Result<Self, TextError> {
         let now = state.clock.now_ns();
         let end = read::time(params, "end")?.unwrap_or(now);
         let start = read::time(params, "start")?.unwrap_or_else(|| end.min(now).saturating_sub(SINCE_NS));
@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-fn json(body: String) -> Response {
+pub(super) fn json(body: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json; charset=UTF-8")], body).into_response()
 }
 
@@ -57,7 +57,7 @@ fn texts(found: &BTreeSet<String>) -> Response {
 }
 
 /// Asks for each set of matchers on the CPU pool and joins the answers.
-async fn gather<T: Ord + Send + 'static>(
+pub(super) async fn gather<T: Ord + Send + 'static>(
     state: ApiState,
     request: Request,
     ask: impl Fn(&crate::logs::Store, &[Matcher], i64, i64) -> Vec<T> + Send + 'static,

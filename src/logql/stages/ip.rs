@@ -64,27 +64,44 @@ impl IpPattern {
         value.parse().ok().map(|ip| self.contains(ip))
     }
 
-    /// Whether any address in the line lies inside.
+    /// Whether any address in the line lies inside. Addresses are found as Loki finds them: wherever one may begin, everything
+    /// that could belong to it is taken, and is an address as a whole or not at all.
     pub fn found_in(&self, line: &str) -> bool {
-        let v4 = self.low.is_ipv4();
         let bytes = line.as_bytes();
-        let part =
-            |b: u8| if v4 { b.is_ascii_digit() || b == b'.' } else { b.is_ascii_hexdigit() || b == b':' || b == b'.' };
         let mut at = 0;
         while at < bytes.len() {
-            let len = bytes.iter().skip(at).take_while(|b| part(**b)).count();
-            if len == 0 {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let len = if begins_v4(rest) {
+                rest.iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count()
+            } else if begins_v6(rest) {
+                rest.iter().take_while(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')).count()
+            } else {
                 at += 1;
                 continue;
-            }
-            let word = line.get(at..at + len).unwrap_or("").trim_end_matches(['.', ':']);
-            let found = word.parse::<IpAddr>().or_else(|_| line.get(at..at + len).unwrap_or("").parse());
-            if found.is_ok_and(|ip| self.contains(ip)) {
+            };
+            let found = line.get(at..at + len).and_then(|word| word.parse::<IpAddr>().ok());
+            if found.is_some_and(|ip| self.contains(ip)) {
                 return true;
             }
-            at += len;
+            // The byte behind the word cannot begin another.
+            at += len + 1;
         }
         false
+    }
+}
+
+/// A digit with a dot one to three bytes behind it.
+fn begins_v4(rest: &[u8]) -> bool {
+    matches!(rest, [first, tail @ ..] if first.is_ascii_digit() && tail.len() >= 3 && tail.iter().take(3).any(|b| *b == b'.'))
+}
+
+/// Up to four hexadecimal digits and a colon, or two colons and a digit.
+fn begins_v6(rest: &[u8]) -> bool {
+    let digits = rest.iter().take(4).take_while(|b| b.is_ascii_hexdigit()).count();
+    match rest {
+        [b':', b':', third, _, ..] if third.is_ascii_hexdigit() => true,
+        [b':', b':', third] => third.is_ascii_hexdigit(),
+        _ => digits > 0 && rest.get(digits) == Some(&b':'),
     }
 }
 
@@ -97,7 +114,11 @@ mod tests {
         for (pattern, line, want) in [
             ("10.0.0.0/8", "src=10.1.2.3 ok", true),
             ("10.0.0.0/8", "src=11.1.2.3.", false),
-            ("192.168.4.5-192.168.4.20", "from 192.168.4.20.", true),
+            ("192.168.4.5-192.168.4.20", "from 192.168.4.20:80", true),
+            ("192.168.4.0/24", "1192.168.4.50 glued", true),
+            ("192.168.4.0/24", "x192.168.4.7y", true),
+            ("192.168.4.0/24", "mapped ::ffff:192.168.4.9", false),
+            ("1.0.0.0/8", "version 1.2.3.4.5", false),
             ("192.168.4.5", "x192.168.4.55", false),
             ("2001:db8::/32", "[2001:db8::12]:80", true),
             ("::1", "from ::1 port", true),

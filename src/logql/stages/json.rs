@@ -1,7 +1,7 @@
 //! `| json`: flattens objects into labels, or picks single values by path.
 //!
 //! The scanner works from left to right and keeps what it found before any damage, as Loki does: a truncated line still gives
-//! its first fields. Nested objects are joined with `_`, arrays and nulls are passed over.
+//! its first fields, but nothing of an object that does not end. Nested objects are joined with `_`, arrays and nulls are passed over.
 
 use crate::logql::labels::LineLabels;
 
@@ -255,6 +255,10 @@ fn object<'a>(
             if !named {
                 name.truncate(prefix);
             }
+            // An object that does not end gives nothing. Inside one that does, all brackets are closed.
+            if depth == 0 {
+                Scanner { text: scanner.text, at: scanner.at }.skip_nested()?;
+            }
             return object(scanner, labels, name, value, depth + 1);
         }
         let found = scanner.value()?;
@@ -276,6 +280,45 @@ fn object<'a>(
     });
     name.truncate(prefix);
     result
+}
+
+/// The keys that lead to the value which [`extract_all`] gives as the label `name`.
+pub fn path_of(line: &str, name: &str) -> Option<Vec<String>> {
+    let mut path = Vec::new();
+    let mut found = None;
+    // What stands before damage counts; the error was told when the line was parsed.
+    let _damage = search(&mut Scanner::new(line), name, "", &mut path, &mut found);
+    found
+}
+
+fn search<'a>(
+    scanner: &mut Scanner<'a>,
+    name: &str,
+    prefix: &str,
+    path: &mut Vec<String>,
+    found: &mut Option<Vec<String>>,
+) -> Result<(), JsonError> {
+    members(scanner, &mut |raw, scanner| {
+        let mut key = String::new();
+        unescape(raw, &mut key);
+        let mut label = prefix.to_owned();
+        if !prefix.is_empty() {
+            label.push('_');
+        }
+        push_sanitized(&key, prefix.is_empty(), &mut label);
+        path.push(key);
+        scanner.space();
+        if scanner.peek() == Some(b'{') && path.len() < MAX_DEPTH {
+            search(scanner, name, &label, path, found)?;
+        } else {
+            scanner.value()?;
+            if found.is_none() && (label == name || name.strip_suffix("_extracted") == Some(label.as_str())) {
+                *found = Some(path.clone());
+            }
+        }
+        path.pop();
+        Ok(())
+    })
 }
 
 /// One step of a path.
@@ -404,7 +447,7 @@ mod tests {
             (r#"{"a":"x","b":{"c":1.50,"d":[1]},"e":null,"f":true}"#, r#"{a="x", b_c="1.50", f="true"}"#),
             (
                 r#"{"level":"info","msg":"t","user":{"id":7,"na"#,
-                r#"{__error__="JSONParserErr", level="info", msg="t", user_id="7"}"#,
+                r#"{__error__="JSONParserErr", level="info", msg="t"}"#,
             ),
             (r#"{"a":1,}"#, r#"{a="1"}"#),
             (r#"{"a":1} tail"#, r#"{a="1"}"#),
