@@ -18,6 +18,7 @@ mod promql;
 mod relabel;
 mod report;
 mod routing;
+mod rules;
 mod templates;
 
 use report::not_replayed_yet;
@@ -57,10 +58,10 @@ fn relabel() {
     report::replay("relabel", relabel::KNOWN_FAILURES, relabel::replay);
 }
 
+/// Against the built binary.
 #[test]
-#[ignore = "not replayed yet"]
 fn rules() {
-    not_replayed_yet("rules");
+    report::replay("rules", rules::KNOWN_FAILURES, rules::replay);
 }
 
 #[test]
