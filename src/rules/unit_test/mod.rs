@@ -93,7 +93,10 @@ pub fn run_file(path: &Path) -> UnitTestReport {
         return UnitTestReport::refused(tree.locate(problems));
     }
     let mut groups = match load_files(&rule_files, GroupDefaults { interval_ms: eval_ms, query_offset_ms: 0 }) {
-        Ok(groups) => groups,
+        Ok(loaded) => {
+            report.warnings.extend(loaded.warnings.iter().map(Problem::to_string));
+            loaded.groups
+        }
         Err(problems) => return UnitTestReport::refused(problems),
     };
     groups.sort_by_key(|g| order.get(g.name.as_str()).copied().unwrap_or(0));
