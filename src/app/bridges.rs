@@ -11,7 +11,6 @@ use crate::logql::storage::Direction;
 use crate::model::alert::Alert;
 use crate::model::{Column, Labels, Matcher, TimestampMs};
 use crate::promql::engine::QueryOptions;
-use crate::promql::value::{SampleValue, Value};
 use crate::query::metric_queries::Times;
 use crate::query::{LogQueries, MetricQueries};
 use crate::rules::{AlertSink, AppendReport, GroupKind, InstantSample, LastSample, RuleAppender, RuleQuerier};
@@ -30,21 +29,7 @@ impl RuleQueries {
             .run(expr.to_owned(), Times::Instant(t), QueryOptions::default())
             .await
             .map_err(|e| e.to_string())?;
-        match result.value {
-            Value::Scalar { v, .. } => Ok(vec![InstantSample::float(Labels::empty(), v)]),
-            Value::Vector(samples) => Ok(samples
-                .into_iter()
-                .map(|s| match s.value {
-                    SampleValue::Float(v) => InstantSample::float(s.labels, v),
-                    SampleValue::Histogram(h) => InstantSample {
-                        labels: s.labels,
-                        value: 0.0,
-                        histogram: Some(Box::new(Arc::unwrap_or_clone(h))),
-                    },
-                })
-                .collect()),
-            Value::String { .. } | Value::Matrix(_) => Err("rule result is not a vector or scalar".to_owned()),
-        }
+        InstantSample::from_result(result.value)
     }
 
     async fn log(&self, expr: &str, t: TimestampMs) -> Result<Vec<InstantSample>, String> {

@@ -59,7 +59,11 @@ fn groups(loaded: &Loaded) -> Result<Vec<GroupSpec>, String> {
         interval_ms: global.evaluation().as_ms(),
         query_offset_ms: global.rule_query_offset.map_or(0, |o| o.as_ms()),
     };
-    load_files(&loaded.rule_files, defaults).map_err(|p| list_problems(&p))
+    let rules = load_files(&loaded.rule_files, defaults).map_err(|p| list_problems(&p))?;
+    for warning in &rules.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(rules.groups)
 }
 
 impl Services {

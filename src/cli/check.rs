@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::config::{Problem, load};
-use crate::rules::load::{GroupDefaults, load_file};
+use crate::rules::load::{GroupDefaults, LoadedRules, load_file, load_files};
 
 /// What is checked.
 #[derive(Subcommand)]
@@ -47,9 +47,9 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
         }
         CheckCommand::Rules(Files { files }) => {
             for file in files {
-                let outcome = load_file(file, DEFAULTS).map(|groups| {
-                    let rules: usize = groups.iter().map(|g| g.rules.len()).sum();
-                    format!("{rules} rules in {} groups", groups.len())
+                let outcome = load_file(file, DEFAULTS).map(|loaded| {
+                    warn(&loaded.warnings);
+                    format!("{} rules in {} groups", count(&loaded), loaded.groups.len())
                 });
                 report(file, outcome);
             }
@@ -71,19 +71,18 @@ fn check_config(file: &PathBuf) -> Result<String, Vec<Problem>> {
         }]);
     }
     let loaded = load(Some(file))?;
-    let mut problems = Vec::new();
-    let mut rules = 0;
-    for path in &loaded.rule_files {
-        match load_file(path, DEFAULTS) {
-            Ok(groups) => rules += groups.iter().map(|g| g.rules.len()).sum::<usize>(),
-            Err(p) => problems.extend(p),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    for warning in &loaded.warnings {
+    let rules = load_files(&loaded.rule_files, DEFAULTS)?;
+    warn(&loaded.warnings);
+    warn(&rules.warnings);
+    Ok(format!("valid, {} rule files with {} rules", loaded.rule_files.len(), count(&rules)))
+}
+
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    Ok(format!("valid, {} rule files with {rules} rules", loaded.rule_files.len()))
+}
+
+fn count(rules: &LoadedRules) -> usize {
+    rules.groups.iter().map(|g| g.rules.len()).sum()
 }

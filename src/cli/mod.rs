@@ -3,6 +3,7 @@
 mod check;
 mod query;
 mod serve;
+mod test;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,9 @@ enum Command {
     /// Ask a running server.
     #[command(subcommand)]
     Query(query::QueryCommand),
+    /// Run unit tests of rules and scripts of the query language; exit 1 when one fails.
+    #[command(subcommand)]
+    Test(test::TestCommand),
 }
 
 /// Runs the program with the process' arguments and gives its exit code: 0 done, 1 failed, 2 wrong arguments.
@@ -45,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(command) => check::run(&command),
         Command::Query(command) => query::run(&command),
+        Command::Test(command) => test::run(&command),
     }
 }
 

@@ -95,7 +95,7 @@ pub fn load(path: Option<&Path>) -> Result<Loaded, Vec<Problem>> {
 
 /// Loads the configuration from a text; `dir` is where relative paths begin.
 pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Problem>> {
-    let (tree, mut problems) = Tree::parse(name, text, Expand::Environment);
+    let (tree, mut problems, second_document) = Tree::parse_first(name, text, Expand::Environment);
     let (config, more) = tree.decode::<Config>();
     problems.extend(more);
     let Some(mut config) = config else {
@@ -104,17 +104,23 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
     };
     config.resolve_paths(dir);
     let mut files = Vec::new();
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<Problem> = second_document.into_iter().collect();
 
     let modules = include_probe_modules(&mut config, &tree, &mut files, &mut problems);
-    let rule_files = find_files("rule_files", &config.rule_files, &tree, dir, &mut problems, &mut warnings);
+    let (rule_files, missing) = find_files("rule_files", &config.rule_files, &tree, dir, &mut problems, &mut warnings);
+    problems.extend(missing.into_iter().map(|(_, problem)| problem));
     let alertmanager_dir = config.alertmanager_file.parent().unwrap_or(dir).to_owned();
     let own_alertmanager = config.alertmanager.is_some();
     let from_file = include_alertmanager(&mut config, &tree, &mut files, &mut problems);
     files.extend(rule_files.iter().map(|p| FileRead::now(p)));
     let own_jobs = config.scrape_configs.len();
-    let scrape_files =
+    let (scrape_files, missing) =
         find_files("scrape_config_files", &config.scrape_config_files, &tree, dir, &mut problems, &mut warnings);
+    // Prometheus takes these names for patterns, too, and starts without the files; they are read when they appear.
+    for (path, problem) in missing {
+        files.push(FileRead { path, hash: None });
+        warnings.push(problem);
+    }
     let more_jobs = include_scrape_files(&scrape_files, &config, &mut files, &mut problems);
 
     let broken: Vec<crate::config::yaml::Path> =
@@ -323,13 +329,13 @@ fn include_scrape_files(
     jobs
 }
 
-/// Resolves the patterns of a list of files. A file named without wildcards must exist; a pattern that finds nothing is
-/// a warning, as a folder of rules may be empty. Sorted, each file once.
 /// The files that the patterns of `rule_files` name now; patterns that cannot be searched name none.
 pub fn rule_files_now(config: &Config, dir: &Path) -> Vec<PathBuf> {
     config.rule_files.iter().flat_map(|pattern| glob::expand(dir, pattern).unwrap_or_default()).collect()
 }
 
+/// Resolves the patterns of a list of files, sorted, each file once. A pattern that finds nothing is a warning, as a folder
+/// of rules may be empty. Files that are named without wildcards and are not there come second, for the caller to judge.
 fn find_files(
     key: &str,
     patterns: &[String],
@@ -337,8 +343,9 @@ fn find_files(
     dir: &Path,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
-) -> Vec<PathBuf> {
+) -> (Vec<PathBuf>, Vec<(PathBuf, Problem)>) {
     let mut all = Vec::new();
+    let mut missing = Vec::new();
     for (i, pattern) in patterns.iter().enumerate() {
         let key = format!("{key}[{i}]");
         match glob::expand(dir, pattern) {
@@ -348,7 +355,8 @@ fn find_files(
                     if path.is_file() {
                         all.push(path);
                     } else {
-                        problems.push(tree.problem_at(&key, &format!("there is no file {}", path.display())));
+                        let problem = tree.problem_at(&key, &format!("there is no file {}", path.display()));
+                        missing.push((path, problem));
                     }
                 }
             }
@@ -357,7 +365,7 @@ fn find_files(
     }
     all.sort();
     all.dedup();
-    all
+    (all, missing)
 }
 
 #[cfg(test)]
@@ -399,5 +407,21 @@ mod tests {
         let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
         let file = dir.path().join("bb.yml").display().to_string();
         assert_eq!(shown, [format!("{file}:5:15: modules.web.http.method: \"A B\" is not an HTTP method")]);
+    }
+
+    #[test]
+    fn what_prometheus_passes_over_is_a_warning() {
+        let text = "scrape_config_files: [none.yml]\n---\nglobal: {}\n";
+        let loaded = from_text("c.yml", text, Path::new("/nowhere")).unwrap();
+        let shown: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "c.yml:2:1: a second document begins here; only the first one counts",
+                "c.yml:1:23: scrape_config_files[0]: there is no file /nowhere/none.yml",
+            ]
+        );
+        let missing = FileRead { path: PathBuf::from("/nowhere/none.yml"), hash: None };
+        assert_eq!(loaded.files, [missing]);
     }
 }

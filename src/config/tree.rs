@@ -24,7 +24,21 @@ pub struct Tree {
 impl Tree {
     /// Parses a text. Problems that leave the rest readable come beside the tree.
     pub fn parse(file: &str, text: &str, expand: Expand) -> (Tree, Vec<Problem>) {
-        let (mut root, mut faults) = yaml::parse(text);
+        Tree::build(file, yaml::parse(text), expand)
+    }
+
+    /// [`Tree::parse`] of the first document only, as Prometheus reads its files; a second one is a warning.
+    pub fn parse_first(file: &str, text: &str, expand: Expand) -> (Tree, Vec<Problem>, Option<Problem>) {
+        let (root, faults, second) = yaml::parse_first(text);
+        let (tree, problems) = Tree::build(file, (root, faults), expand);
+        let warning = second.map(|place| {
+            let message = "a second document begins here; only the first one counts".to_owned();
+            tree.problem(Fault { place, path: Path::default(), message })
+        });
+        (tree, problems, warning)
+    }
+
+    fn build(file: &str, (mut root, mut faults): (Node, Vec<Fault>), expand: Expand) -> (Tree, Vec<Problem>) {
         if expand == Expand::Environment {
             crate::config::env::expand(&mut root, &|name| std::env::var(name).ok(), &mut faults);
         }

@@ -1,9 +1,12 @@
 //! What the rules need from the rest of the program, as traits of their own, so that they can be tested without it.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
 use crate::model::alert::Alert;
 use crate::model::{FloatHistogram, Labels, Matcher, TimestampMs};
+use crate::promql::value::{SampleValue, Value};
 use crate::rules::alerting::AlertState;
 use crate::rules::file::GroupKind;
 
@@ -22,6 +25,25 @@ impl InstantSample {
     /// A float sample.
     pub fn float(labels: Labels, value: f64) -> Self {
         InstantSample { labels, value, histogram: None }
+    }
+
+    /// The elements of a PromQL result, as [`RuleQuerier::instant`] gives them.
+    pub fn from_result(result: Value) -> Result<Vec<InstantSample>, String> {
+        match result {
+            Value::Scalar { v, .. } => Ok(vec![InstantSample::float(Labels::empty(), v)]),
+            Value::Vector(samples) => Ok(samples
+                .into_iter()
+                .map(|s| match s.value {
+                    SampleValue::Float(v) => InstantSample::float(s.labels, v),
+                    SampleValue::Histogram(h) => InstantSample {
+                        labels: s.labels,
+                        value: 0.0,
+                        histogram: Some(Box::new(Arc::unwrap_or_clone(h))),
+                    },
+                })
+                .collect()),
+            Value::String { .. } | Value::Matrix(_) => Err("rule result is not a vector or scalar".to_owned()),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `manager` | all groups; reload as a diff; the view for the API |
 //! | `restore` | what survives a restart |
 //! | `load` | from paths to compiled groups |
+//! | `unit_test` | rules against made-up series, in promtool's format |
 //! | `interfaces` | what the rules need from the rest of the program |
 
 pub mod alerting;
@@ -24,6 +25,7 @@ pub mod recording;
 pub mod restore;
 pub mod spec;
 pub mod status;
+pub mod unit_test;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ mod relabel;
 mod replay_script;
 mod report;
 mod routing;
+mod rules;
 mod templates;
 
 use report::not_replayed_yet;
@@ -60,10 +61,10 @@ fn relabel() {
     report::replay("relabel", relabel::KNOWN_FAILURES, relabel::replay);
 }
 
+/// Against the built binary.
 #[test]
-#[ignore = "not replayed yet"]
 fn rules() {
-    not_replayed_yet("rules");
+    report::replay("rules", rules::KNOWN_FAILURES, rules::replay);
 }
 
 #[test]

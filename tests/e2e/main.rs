@@ -3,7 +3,7 @@
 //! Tests that need programs of the distribution (node_exporter, an SMTP server) are marked `ignored`; `make test` includes
 //! them where the programs are installed, and continuous integration installs them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod crash;
 mod flow;

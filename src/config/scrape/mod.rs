@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::config::http_client::with_http_client;
 use crate::config::relabel::RelabelConfig;
@@ -40,6 +40,21 @@ pub struct FileSdConfig {
     /// How often they are read even if nothing tells of a change; default 5m.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<ConfigDuration>,
+}
+
+/// Something that must be there: an entry left empty in a list is a slip that would otherwise be taken for all defaults.
+struct Present<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Present<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let value = Option::<T>::deserialize(d)?;
+        value.map(Present).ok_or_else(|| de::Error::custom("is empty; fill the entry or remove it"))
+    }
+}
+
+fn list_without_gaps<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Vec<T>, D::Error> {
+    let list = Vec::<Present<T>>::deserialize(d)?;
+    Ok(list.into_iter().map(|entry| entry.0).collect())
 }
 
 /// Default of [`FileSdConfig::refresh_interval`] (Prometheus).
@@ -138,10 +153,10 @@ with_http_client! {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub metric_relabel_configs: Vec<Option<RelabelConfig>>,
         /// Targets written down.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "list_without_gaps")]
         pub static_configs: Vec<StaticConfig>,
         /// Targets from files.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "list_without_gaps")]
         pub file_sd_configs: Vec<FileSdConfig>,
         /// Discovery that Prometheus has and campanile has not yet; refused by name.
         #[serde(skip_serializing)]

@@ -35,6 +35,11 @@ fn every_problem_says_where_and_what_to_do() {
             "[{job_name: a, scrape_interval: 0s}]",
             "scrape_configs[0].scrape_interval: is zero; give an interval such as 15s",
         ),
+        (
+            "{}",
+            "[{job_name: a, metric_name_validation_scheme: legacy, metric_name_escaping_scheme: allow-utf-8}]",
+            "scrape_configs[0].metric_name_escaping_scheme: asks for UTF-8 names with allow-utf-8, and metric_name_validation_scheme is legacy; change one of them",
+        ),
         ("{}", "[{job_name: a, scheme: ftp}]", "scrape_configs[0].scheme: \"ftp\" is neither http nor https"),
         (
             "{}",

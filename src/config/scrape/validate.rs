@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::config::Problems;
 use crate::config::global::GlobalConfig;
 use crate::config::relabel;
-use crate::config::scrape::{ScrapeConfig, ScrapeProtocol};
+use crate::config::scrape::{EscapingScheme, NameValidation, ScrapeConfig, ScrapeProtocol};
 
 /// Notes what is wrong with the jobs; `path` is the path of the list (`scrape_configs`).
 pub fn validate_all(jobs: &[ScrapeConfig], global: &GlobalConfig, path: &str, problems: &mut Problems) {
@@ -71,6 +71,13 @@ impl ScrapeConfig {
             );
         }
         let names = self.name_validation(global);
+        let escaping = self.metric_name_escaping_scheme.or(global.metric_name_escaping_scheme);
+        if names == NameValidation::Legacy && escaping == Some(EscapingScheme::AllowUtf8) {
+            problems.add(
+                format!("{path}.metric_name_escaping_scheme"),
+                "asks for UTF-8 names with allow-utf-8, and metric_name_validation_scheme is legacy; change one of them",
+            );
+        }
         relabel::validate_all(&self.relabel_configs, names, &format!("{path}.relabel_configs"), problems);
         relabel::validate_all(&self.metric_relabel_configs, names, &format!("{path}.metric_relabel_configs"), problems);
         self.http_client().validate(path, problems);

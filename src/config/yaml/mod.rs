@@ -14,7 +14,7 @@ mod suggest;
 pub use decode::decode;
 pub use emit::emit_masked;
 pub use mask::{is_secret_key, mask_message};
-pub use parse::{MAX_BYTES, parse};
+pub use parse::{MAX_BYTES, parse, parse_first};
 pub use path::{Path, Step};
 
 /// Where a node stands in its file.

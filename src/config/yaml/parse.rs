@@ -33,21 +33,35 @@ struct Builder {
 }
 
 /// Reads one YAML document. Faults that leave the rest readable (a key given twice) come together; a fault of syntax
-/// ends the reading, and the tree is empty then.
+/// ends the reading, and the tree is empty then. A second document is such a fault.
 pub fn parse(text: &str) -> (Node, Vec<Fault>) {
-    let fatal = |place, message: String| (Node::null(), vec![Fault { place, path: Path::default(), message }]);
+    match parse_first(text) {
+        (_, _, Some(place)) => {
+            let message = "a second document begins here; one file holds one document".to_owned();
+            (Node::null(), vec![Fault { place, path: Path::default(), message }])
+        }
+        (root, faults, None) => (root, faults),
+    }
+}
+
+/// Reads the first YAML document, as Prometheus does with its files, and tells where a second one begins. What follows
+/// there is not looked at.
+pub fn parse_first(text: &str) -> (Node, Vec<Fault>, Option<Place>) {
+    let fatal = |place, message: String| (Node::null(), vec![Fault { place, path: Path::default(), message }], None);
     if text.len() > MAX_BYTES {
         return fatal(Place::default(), format!("is larger than {} MiB", MAX_BYTES >> 20));
     }
     let options = granit_parser::options! { flow_nesting_limit: MAX_DEPTH, block_nesting_limit: MAX_DEPTH };
     let mut builder = Builder { open: Vec::new(), root: None, anchors: HashMap::new(), nodes: 0, faults: Vec::new() };
     let mut documents = 0;
+    let mut second = None;
     for event in Parser::new_from_str_with_options(text, options) {
         let step = match event {
             Ok((Event::DocumentStart(..), span)) => {
                 documents += 1;
                 if documents > 1 {
-                    return fatal(place_of(&span), "a second document begins here; one file holds one document".into());
+                    second = Some(place_of(&span));
+                    break;
                 }
                 Ok(())
             }
@@ -59,11 +73,11 @@ pub fn parse(text: &str) -> (Node, Vec<Fault>) {
             }
         };
         if let Err(fault) = step {
-            return (Node::null(), vec![fault]);
+            return (Node::null(), vec![fault], None);
         }
     }
     builder.faults.truncate(MAX_FAULTS);
-    (builder.root.unwrap_or_else(Node::null), builder.faults)
+    (builder.root.unwrap_or_else(Node::null), builder.faults, second)
 }
 
 fn place_of(span: &Span) -> Place {

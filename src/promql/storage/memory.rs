@@ -63,10 +63,15 @@ fn hint_after(previous: Option<&FloatHistogram>, h: &FloatHistogram) -> CounterR
     if same_layout && !plain.detect_reset(p) { CounterResetHint::NotReset } else { CounterResetHint::Unknown }
 }
 
-fn column(samples: &BTreeMap<TimestampMs, (TimestampMs, Stored)>) -> Column {
+/// The samples of the hinted time; a long series is asked for a few of them again and again.
+fn column(samples: &BTreeMap<TimestampMs, (TimestampMs, Stored)>, hints: &SelectHints) -> Column {
     let mut out = Column::default();
-    let mut previous: Option<Arc<FloatHistogram>> = None;
-    for (t, (start, v)) in samples {
+    // The hint of a histogram depends on the sample before it.
+    let mut previous = match samples.range(..hints.start).next_back() {
+        Some((_, (_, Stored::Histogram(h)))) => Some(h.clone()),
+        Some((_, (_, Stored::Float(_)))) | None => None,
+    };
+    for (t, (start, v)) in samples.range(hints.start..).take_while(|(t, _)| **t <= hints.end) {
         match v {
             Stored::Float(v) => {
                 out.push_float(*t, *v, *start);
@@ -89,12 +94,12 @@ fn column(samples: &BTreeMap<TimestampMs, (TimestampMs, Stored)>) -> Column {
 struct Found(Vec<(Labels, Column)>);
 
 impl Storage for MemoryStorage {
-    fn select(&self, _hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError> {
+    fn select(&self, hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError> {
         let found = self
             .series
             .iter()
             .filter(|(labels, _)| matchers.iter().all(|m| m.matches_labels(labels)))
-            .map(|(labels, samples)| (labels.clone(), column(samples)))
+            .map(|(labels, samples)| (labels.clone(), column(samples, hints)))
             .collect();
         Ok(Box::new(Found(found)))
     }
@@ -135,10 +140,15 @@ mod tests {
         for (t, count) in [(1, 1.0), (2, 3.0), (3, 2.0)] {
             s.add_histogram(&labels, t, FloatHistogram { count, ..Default::default() }, 0);
         }
-        let found = s.select(&SelectHints::default(), &[Matcher::equal("a", "1")]).unwrap();
-        let mut c = Column::default();
-        found.read(0, 0, 10, &mut c).unwrap();
-        let hints: Vec<_> = c.h.iter().map(|h| h.counter_reset_hint).collect();
-        assert_eq!(hints, [CounterResetHint::Unknown, CounterResetHint::NotReset, CounterResetHint::Unknown]);
+        let all = [CounterResetHint::Unknown, CounterResetHint::NotReset, CounterResetHint::Unknown];
+        for start in 1..=3 {
+            let hints = SelectHints { start, end: 10, ..SelectHints::default() };
+            let found = s.select(&hints, &[Matcher::equal("a", "1")]).unwrap();
+            let mut c = Column::default();
+            found.read(0, start, 10, &mut c).unwrap();
+            let got: Vec<_> = c.h.iter().map(|h| h.counter_reset_hint).collect();
+            let skipped = usize::try_from(start - 1).unwrap();
+            assert_eq!(got, all[skipped..], "from {start}");
+        }
     }
 }
