@@ -2,6 +2,7 @@
 
 use crate::exec::CancellationToken;
 use crate::logql::ast::{Binary, Grouping, MetricExpr, MetricKind, VectorOp};
+use crate::logql::count;
 use crate::logql::engine::{Output, Query, QueryError, ResultSeries, Run};
 use crate::logql::range::{self, Steps};
 use crate::model::Labels;
@@ -107,7 +108,10 @@ fn one(run: &mut Run<'_>, expr: &MetricExpr, steps: Steps) -> Result<Value, Quer
         MetricKind::Vector { op, param, grouping, expr } => {
             let set = match &expr.kind {
                 MetricKind::Range(r) if *op == VectorOp::Sum => {
-                    SeriesSet::new(range::evaluate(run, r, grouping.as_ref(), steps)?)
+                    SeriesSet::new(match count::evaluate(run, r, grouping.as_ref(), steps)? {
+                        Some(series) => series,
+                        None => range::evaluate(run, r, grouping.as_ref(), steps)?,
+                    })
                 }
                 _ => vector(run, expr, steps)?,
             };

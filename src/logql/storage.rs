@@ -62,8 +62,37 @@ pub struct Entry<'a> {
 #[error("log store: {0}")]
 pub struct StorageError(pub String);
 
+/// What is wanted of [`Storage::count`].
+#[derive(Clone, Debug)]
+pub struct Count {
+    /// Conditions on stream labels.
+    pub matchers: Vec<Matcher>,
+    /// Ascending times; bucket `i` is [`boundaries[i]`, `boundaries[i + 1]`).
+    pub boundaries: Vec<TimestampNs>,
+    /// Bytes of lines rather than lines.
+    pub bytes: bool,
+    /// Each `detected_level` of a stream by itself.
+    pub by_level: bool,
+}
+
+/// The counts of one stream, or of one level of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamCount {
+    /// The stream's labels.
+    pub labels: Labels,
+    /// With `by_level`: the value of `detected_level`; `None` where only reading would tell.
+    pub level: Option<&'static str>,
+    /// One for each bucket.
+    pub counts: Vec<u64>,
+}
+
 /// A log store.
 pub trait Storage: Send + Sync {
+    /// Counts without reading lines, if the store can; the counts are those that [`Storage::scan`] would give.
+    fn count(&self, _count: &Count) -> Result<Option<Vec<StreamCount>>, StorageError> {
+        Ok(None)
+    }
+
     /// Gives the lines one after another until there are no more or `each` breaks off.
     fn scan(&self, select: &Select, each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), StorageError>;
 }
