@@ -1,21 +1,22 @@
 //! Range functions that only count, inside a `sum` that only looks at stream labels and the level: answered by the store's
-//! counts, without reading a line.
+//! counts: without reading a line, or, with line filters, reading several streams at once.
 
 use std::collections::BTreeMap;
 
 use crate::logql::ast::{Grouping, LineMatch, NamedMatcher, RangeAggregation, RangeOp, Stage, StageKind};
 use crate::logql::engine::{QueryError, Run};
 use crate::logql::range::Steps;
-use crate::logql::storage::{Count, StreamCount};
+use crate::logql::storage::{Count, LineHint, StreamCount};
 use crate::model::{Labels, LabelsBuilder};
 use crate::promql::series_set::{ABSENT, StepSeries, StepValues};
+use crate::text::go_regex::GoRegex;
 
 /// The structured metadata that a store counts by itself.
 const DETECTED_LEVEL: &str = "detected_level";
 
 /// The series of `sum by (...) (op({...}[range]))` with the labels of `by` only, or `None` where lines must be read.
 pub fn evaluate(
-    run: &Run<'_>,
+    run: &mut Run<'_>,
     r: &RangeAggregation,
     sum: Option<&Grouping>,
     steps: Steps,
@@ -30,7 +31,12 @@ pub fn evaluate(
         RangeOp::BytesOverTime | RangeOp::BytesRate => true,
         _ => return Ok(None),
     };
-    if r.unwrap.is_some() || r.grouping.is_some() || !r.log.stages.iter().all(|s| changes_nothing(s, by)) {
+    if r.unwrap.is_some() || r.grouping.is_some() {
+        return Ok(None);
+    }
+    let Some(filters) = filters(&r.log.stages, by) else { return Ok(None) };
+    if bytes && !filters.is_empty() {
+        // Lines would be read twice, once for their number and once for their bytes.
         return Ok(None);
     }
     let windows: Vec<(i64, i64)> = (0..steps.count)
@@ -45,15 +51,18 @@ pub fn evaluate(
     let mut count = Count {
         matchers: r.log.matchers.clone(),
         boundaries,
+        filters,
         bytes: false,
         by_level: by.iter().any(|l| l == DETECTED_LEVEL),
     };
-    let Some(lines) = run.storage.count(&count)? else { return Ok(None) };
-    let Some(lines) = grouped(&lines, by) else { return Ok(None) };
+    if !count.filters.is_empty() && !streams_have(run, &count, by)? {
+        return Ok(None);
+    }
+    let Some(lines) = counted(run, &count, by)? else { return Ok(None) };
     // An empty line has no bytes, but it is there.
     let sizes = if bytes {
         count.bytes = true;
-        match run.storage.count(&count)?.and_then(|rows| grouped(&rows, by)) {
+        match counted(run, &count, by)? {
             Some(sizes) => Some(sizes),
             None => return Ok(None),
         }
@@ -88,21 +97,51 @@ pub fn evaluate(
     Ok(Some(series.filter(|s| s.values.any_present()).collect()))
 }
 
-/// Whether a stage keeps every line, and the labels `by`.
-fn changes_nothing(stage: &Stage, by: &[String]) -> bool {
-    match &stage.kind {
-        StageKind::LineFilter(f) => {
-            f.op == LineMatch::Contains && f.terms.iter().any(|t| t.text.is_empty() && !t.is_ip)
+/// Whether the streams have all labels of `by` (the level aside), so that no lines are read in vain.
+fn streams_have(run: &Run<'_>, count: &Count, by: &[String]) -> Result<bool, QueryError> {
+    let boundaries = count.boundaries.first().into_iter().chain(count.boundaries.last()).copied().collect();
+    let all =
+        Count { matchers: count.matchers.clone(), boundaries, filters: Vec::new(), bytes: false, by_level: false };
+    let Some(found) = run.storage.count(&all, &|| true)? else { return Ok(false) };
+    let has = |row: &StreamCount| by.iter().all(|l| l == DETECTED_LEVEL || row.labels.get(l).is_some());
+    Ok(found.rows.iter().all(has))
+}
+
+/// Counts of the store, grouped; see [`grouped`].
+fn counted(run: &mut Run<'_>, count: &Count, by: &[String]) -> Result<Option<BTreeMap<Labels, Vec<u64>>>, QueryError> {
+    let asked = &*run;
+    let Some(found) = run.storage.count(count, &|| asked.check().is_ok())? else { return Ok(None) };
+    run.check()?;
+    run.stats.lines += found.lines_read;
+    run.stats.bytes += found.bytes_read;
+    Ok(grouped(&found.rows, by))
+}
+
+/// The conditions that the stages put on lines, `None` if they do anything else that shows in the counts by `by`.
+fn filters(stages: &[Stage], by: &[String]) -> Option<Vec<LineHint>> {
+    let mut found = Vec::new();
+    for stage in stages {
+        match &stage.kind {
+            StageKind::LineFilter(f) => match (f.op, f.terms.as_slice()) {
+                (_, terms) if terms.iter().any(|t| t.is_ip) => return None,
+                (LineMatch::Contains, terms) if terms.iter().any(|t| t.text.is_empty()) => {}
+                (LineMatch::Contains, [term]) => found.push(LineHint::Contains(term.text.clone())),
+                (LineMatch::Regex, [term]) => found.push(LineHint::Regex(GoRegex::unanchored(&term.text).ok()?)),
+                _ => return None,
+            },
+            StageKind::Drop(list) => {
+                let name = |m: &NamedMatcher| match m {
+                    NamedMatcher::Name(n) => n.clone(),
+                    NamedMatcher::Matcher(m) => m.name().to_owned(),
+                };
+                if list.iter().any(|m| by.contains(&name(m))) {
+                    return None;
+                }
+            }
+            _ => return None,
         }
-        StageKind::Drop(list) => list.iter().all(|m| {
-            let name = match m {
-                NamedMatcher::Name(n) => n.as_str(),
-                NamedMatcher::Matcher(m) => m.name(),
-            };
-            !by.iter().any(|l| l == name)
-        }),
-        _ => false,
     }
+    Some(found)
 }
 
 /// Counts up to each boundary, by the labels `by`. `None` where metadata of a line may have a say in one of them: where the
@@ -114,7 +153,7 @@ fn grouped(rows: &[StreamCount], by: &[String]) -> Option<BTreeMap<Labels, Vec<u
         for name in by {
             let value = match row.labels.get(name) {
                 Some(v) => v,
-                None if name == DETECTED_LEVEL => row.level?,
+                None if name == DETECTED_LEVEL => row.level.as_deref()?,
                 None => return None,
             };
             labels.set(name, value);

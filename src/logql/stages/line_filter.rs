@@ -9,7 +9,7 @@ use crate::text::go_regex::GoRegex;
 
 #[derive(Clone, Debug)]
 enum Term {
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
     Regex(GoRegex),
     Pattern(Pattern),
     Ip(IpPattern),
@@ -32,7 +32,7 @@ impl CompiledLineFilter {
                 LineMatch::Contains | LineMatch::NotContains if t.is_ip => IpPattern::parse(&t.text).map(Term::Ip),
                 _ if t.is_ip => Err("ip() goes with |= and != only".to_owned()),
                 LineMatch::Contains | LineMatch::NotContains => {
-                    Ok(Term::Text(Finder::new(t.text.as_bytes()).into_owned()))
+                    Ok(Term::Text(Box::new(Finder::new(t.text.as_bytes()).into_owned())))
                 }
                 LineMatch::Regex | LineMatch::NotRegex => {
                     GoRegex::unanchored(&t.text).map(Term::Regex).map_err(|e| e.to_string())
