@@ -105,7 +105,7 @@ fn count_by_reading(
     let seen = AtomicU64::new(0);
     let stats = snapshot
         .scan_streams(&request, &|e| {
-            if seen.fetch_add(1, Ordering::Relaxed) % CHECK_EVERY == 0 && !go_on() {
+            if seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECK_EVERY) && !go_on() {
                 return ControlFlow::Break(());
             }
             let level = if count.by_level { e.metadata.value(DETECTED_LEVEL) } else { "" };
