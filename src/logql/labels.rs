@@ -192,9 +192,9 @@ impl LineLabels {
         }
     }
 
-    /// Whether the labels are just those of the stream.
-    pub fn is_plain_stream(&self) -> bool {
-        self.changes.is_empty() && self.metadata.is_empty()
+    /// Whether the labels are just those of the stream and the metadata.
+    pub fn is_unchanged(&self) -> bool {
+        self.changes.is_empty()
     }
 
     /// The labels that are left and `keep` accepts, as a set. Unlike a series' labels they may be empty texts in LogQL;

@@ -2,6 +2,7 @@
 
 use crate::exec::CancellationToken;
 use crate::logql::ast::{Binary, Grouping, MetricExpr, MetricKind, RangeAggregation, RangeOp, VectorOp};
+use crate::logql::count;
 use crate::logql::engine::{Output, Query, QueryError, ResultSeries, Run};
 use crate::logql::range::{self, Steps};
 use crate::model::Labels;
@@ -105,12 +106,9 @@ fn one(run: &mut Run<'_>, expr: &MetricExpr, steps: Steps) -> Result<Value, Quer
         MetricKind::VectorLiteral(n) => Ok(Value::Vector(SeriesSet::new(vec![constant(*n, steps)]))),
         MetricKind::Range(r) => Ok(Value::Vector(SeriesSet::new(range::evaluate(run, r, None, steps)?))),
         MetricKind::Vector { op, param, grouping, expr } => {
-            let set = match (pushed_down(*op, grouping.as_ref(), expr), &expr.kind) {
-                (Some(inner), _) => SeriesSet::new(range::evaluate(run, &inner, grouping.as_ref(), steps)?),
-                (None, MetricKind::Range(r)) if *op == VectorOp::Sum => {
-                    SeriesSet::new(range::evaluate(run, r, grouping.as_ref(), steps)?)
-                }
-                (None, _) => vector(run, expr, steps)?,
+            let set = match &expr.kind {
+                MetricKind::Range(r) if *op == VectorOp::Sum => below_sum(run, r, grouping.as_ref(), steps)?,
+                _ => vector(run, expr, steps)?,
             };
             aggregated(run, *op, *param, grouping.as_ref(), set, steps).map(Value::Vector)
         }
@@ -122,19 +120,32 @@ fn one(run: &mut Run<'_>, expr: &MetricExpr, steps: Steps) -> Result<Value, Quer
     }
 }
 
-/// The range function below a `sum`, grouped as the sum is, where that gives the same: sums of counts and sums can be formed
+/// A range function directly below a `sum`: counted by the store where it can, else grouped as the sum is while lines are read.
+fn below_sum(
+    run: &mut Run<'_>,
+    r: &RangeAggregation,
+    grouping: Option<&Grouping>,
+    steps: Steps,
+) -> Result<SeriesSet, QueryError> {
+    if let Some(series) = count::evaluate(run, r, grouping, steps)? {
+        return Ok(SeriesSet::new(series));
+    }
+    let inner = grouped_early(r, grouping);
+    Ok(SeriesSet::new(range::evaluate(run, inner.as_ref().unwrap_or(r), grouping, steps)?))
+}
+
+/// The range function with the grouping of the sum around it, where that gives the same: sums of counts and sums can be formed
 /// line by line. Without this, a parser stage makes nearly every line a series of its own, only to be summed away.
-fn pushed_down(op: VectorOp, grouping: Option<&Grouping>, expr: &MetricExpr) -> Option<RangeAggregation> {
-    let MetricKind::Range(r) = &expr.kind else { return None };
+fn grouped_early(r: &RangeAggregation, grouping: Option<&Grouping>) -> Option<RangeAggregation> {
     let additive = matches!(
         r.op,
         RangeOp::CountOverTime | RangeOp::Rate | RangeOp::BytesOverTime | RangeOp::BytesRate | RangeOp::SumOverTime
     );
-    if op != VectorOp::Sum || !additive || r.grouping.is_some() {
+    if !additive || r.grouping.is_some() {
         return None;
     }
     let by_nothing = Grouping { without: false, labels: Vec::new() };
-    Some(RangeAggregation { grouping: Some(grouping.cloned().unwrap_or(by_nothing)), ..r.as_ref().clone() })
+    Some(RangeAggregation { grouping: Some(grouping.cloned().unwrap_or(by_nothing)), ..r.clone() })
 }
 
 fn constant(n: f64, steps: Steps) -> StepSeries {

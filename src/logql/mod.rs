@@ -2,6 +2,7 @@
 
 pub mod ast;
 pub mod check;
+pub mod count;
 pub mod detected_fields;
 pub mod drain;
 pub mod engine;

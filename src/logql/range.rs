@@ -38,6 +38,9 @@ impl Steps {
     }
 }
 
+/// Sets of metadata that are remembered for each stream: the levels, mostly.
+const MAX_REMEMBERED: usize = 8;
+
 /// What is gathered for one series.
 enum Gathered {
     /// Differences from step to step of (lines, sum): enough for counts and sums.
@@ -60,7 +63,8 @@ pub fn evaluate(
     let unwrap = r.unwrap.as_ref().map(CompiledUnwrap::compile).transpose().map_err(QueryError::Invalid)?;
     let by_differences = unwrap.is_none();
     let mut keys: HashMap<Labels, usize> = HashMap::new();
-    let mut plain_streams: HashMap<u64, usize> = HashMap::new();
+    // Series of lines whose labels no stage has changed, by stream and metadata.
+    let mut unchanged: HashMap<u64, Vec<(Labels, usize)>> = HashMap::new();
     let mut gathered: Vec<(Labels, Gathered)> = Vec::new();
     let mut points = 0usize;
     let (max_series, max_points) = (run.options.max_series, run.options.max_points);
@@ -80,8 +84,13 @@ pub fn evaluate(
         if failed && !(keeps_errors && line.labels.get(ERROR).is_some_and(|e| e.ends_with(PARSER_ERROR))) {
             return Err(pipeline_error(&line.labels));
         }
-        let plain = !failed && line.labels.is_plain_stream() && r.grouping.is_none() && unwrap.is_none();
-        let known = if plain { plain_streams.get(&entry.stream).copied() } else { None };
+        let plain = line.labels.is_unchanged();
+        let known = if plain {
+            let of_stream = unchanged.get(&entry.stream).map_or(&[][..], Vec::as_slice);
+            of_stream.iter().find(|(metadata, _)| metadata == entry.metadata).map(|(_, i)| *i)
+        } else {
+            None
+        };
         let index = match known {
             Some(i) => i,
             None => {
@@ -100,7 +109,11 @@ pub fn evaluate(
                 }
                 points += if i == next && by_differences { steps.count } else { 0 };
                 if plain {
-                    plain_streams.insert(entry.stream, i);
+                    let of_stream = unchanged.entry(entry.stream).or_default();
+                    // Metadata that differs from line to line is not worth a search.
+                    if of_stream.len() < MAX_REMEMBERED {
+                        of_stream.push((entry.metadata.clone(), i));
+                    }
                 }
                 i
             }

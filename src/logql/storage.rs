@@ -1,5 +1,6 @@
 //! What the engine asks of a log store.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use crate::logql::ast::{LineMatch, LogExpr, StageKind};
@@ -62,8 +63,51 @@ pub struct Entry<'a> {
 #[error("log store: {0}")]
 pub struct StorageError(pub String);
 
+/// What is wanted of [`Storage::count`].
+#[derive(Clone, Debug)]
+pub struct Count {
+    /// Conditions on stream labels.
+    pub matchers: Vec<Matcher>,
+    /// Ascending times; bucket `i` is [`boundaries[i]`, `boundaries[i + 1]`).
+    pub boundaries: Vec<TimestampNs>,
+    /// Only lines that satisfy all of these.
+    pub filters: Vec<LineHint>,
+    /// Bytes of lines rather than lines.
+    pub bytes: bool,
+    /// Each `detected_level` of a stream by itself.
+    pub by_level: bool,
+}
+
+/// The counts of one stream, or of one level of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamCount {
+    /// The stream's labels.
+    pub labels: Labels,
+    /// With `by_level`: the value of `detected_level`; `None` where only reading would tell.
+    pub level: Option<Cow<'static, str>>,
+    /// One for each bucket.
+    pub counts: Vec<u64>,
+}
+
+/// What [`Storage::count`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// In no order.
+    pub rows: Vec<StreamCount>,
+    /// Lines that had to be read.
+    pub lines_read: u64,
+    /// Bytes of those lines.
+    pub bytes_read: u64,
+}
+
 /// A log store.
 pub trait Storage: Send + Sync {
+    /// Counts lines, if the store has a shorter way to do so; the counts are those that [`Storage::scan`] would give. Where
+    /// `go_on` says no, what is given has no meaning.
+    fn count(&self, _count: &Count, _go_on: &(dyn Fn() -> bool + Sync)) -> Result<Option<Counted>, StorageError> {
+        Ok(None)
+    }
+
     /// Gives the lines one after another until there are no more or `each` breaks off.
     fn scan(&self, select: &Select, each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), StorageError>;
 }

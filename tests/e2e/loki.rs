@@ -48,6 +48,11 @@ async fn volumes_and_statistics() {
     let volume = server.get("/loki/api/v1/index/volume", &params).await;
     assert_eq!(volume["data"]["result"].as_array().unwrap().len(), 1);
     assert_eq!(volume["data"]["result"][0]["metric"], json!({"shard": "7"}));
+    let params = [("query", "{app=~\".+\"}"), ("targetLabels", "app,env"), ("aggregateBy", "labels")];
+    let volume = server.get("/loki/api/v1/index/volume", &params).await;
+    let metrics: Vec<_> = volume["data"]["result"].as_array().unwrap().iter().map(|r| r["metric"].clone()).collect();
+    assert_eq!(metrics, [json!({"app": ""}), json!({"env": ""})]);
+    assert_eq!(volume["data"]["result"][0]["value"], volume["data"]["result"][1]["value"], "of web only");
     let range = server.get("/loki/api/v1/index/volume_range", &[("query", "{app=\"web\"}"), ("step", "60s")]).await;
     assert_eq!(range["data"]["resultType"], "matrix");
     assert_eq!(range["data"]["result"][0]["metric"], json!({"app": "web"}));

@@ -16,7 +16,7 @@ use crate::exec::cpu_pool;
 use crate::logql::metric::MAX_STEPS;
 use crate::logql::parse::parse_selector;
 use crate::logs::{CountRequest, CountRow, Measure, Selection, Snapshot};
-use crate::model::{Labels, Matcher};
+use crate::model::{Labels, MatchOp, Matcher};
 
 /// Series of a volume where no limit is asked for.
 const DEFAULT_LIMIT: usize = 100;
@@ -137,8 +137,14 @@ async fn volumes(
     params: &Params,
     boundaries: Vec<i64>,
 ) -> Result<Vec<(Volume, Vec<u64>)>, TextError> {
-    let matchers = selector(params)?;
+    let mut matchers = selector(params)?;
     let target = Target::read(params, &matchers);
+    // Streams without a label that is asked for by name do not count.
+    if let Target::Labels(names) | Target::Names(names) = &target {
+        for name in names.iter().filter(|n| !matchers.iter().any(|m| m.name() == **n)).cloned().collect::<Vec<_>>() {
+            matchers.push(Matcher::new(name, MatchOp::Regex, ".+").map_err(failed)?);
+        }
+    }
     let limit = match params.get("limit") {
         None => DEFAULT_LIMIT,
         Some(_) => read::limit(params)?,
