@@ -108,6 +108,15 @@ async fn prometheus_metadata() {
     assert!(build["data"].get("features").is_none(), "{build}");
     assert!(server.get("/api/v1/rules", &[]).await["data"]["groups"].is_array());
     assert!(server.get("/api/v1/alerts", &[]).await["data"]["alerts"].is_array());
+    let parsed = server.get("/api/v1/parse_query", &[("query", "sum(rate(up[5m]))")]).await;
+    assert_eq!((&parsed["data"]["type"], &parsed["data"]["op"]), (&"aggregation".into(), &"sum".into()), "{parsed}");
+    let formatted = server.get("/api/v1/format_query", &[("query", "sum( up )")]).await;
+    assert_eq!(formatted["data"], "sum(up)");
+    let pools = server.get("/api/v1/scrape_pools", &[]).await;
+    assert!(pools["data"]["scrapePools"].as_array().unwrap().iter().any(|p| p == "campanile"), "{pools}");
+    let about = [("match_target", "{job=\"campanile\"}"), ("metric", "campanile_build_info")];
+    let about = server.get("/api/v1/targets/metadata", &about).await;
+    assert_eq!(about["data"][0]["type"], "gauge", "{about}");
     let targets = server.get("/api/v1/targets", &[]).await;
     assert!(
         targets["data"]["activeTargets"].as_array().unwrap().iter().any(|t| t["labels"]["job"] == "campanile"),

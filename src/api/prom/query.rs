@@ -104,6 +104,12 @@ pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
     Ok(super::status::success(&serde_json::Value::String(text)))
 }
 
+pub(super) async fn parse(params: Params) -> Result<Response, ApiError> {
+    let expr = crate::promql::parse(&expr(&params)?)
+        .map_err(|e| ApiError::bad_data(format!("invalid parameter \"query\": {e}")))?;
+    Ok(super::status::success(&crate::promql::to_json(&expr)))
+}
+
 pub(super) async fn exemplars(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {
     let expr = expr(&params)?;
     let start = params.time_ms("start")?.unwrap_or(i64::MIN);
