@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::config::scrape::{FILE_SD_REFRESH, FileSdConfig, StaticConfig};
+use crate::config::{Expand, decode};
 use crate::scrape::discovery::{TargetGroup, static_config};
 use crate::scrape::metrics;
 
@@ -113,7 +114,15 @@ pub fn read(path: &Path) -> Result<Vec<TargetGroup>, FileError> {
     } else if text.trim().is_empty() {
         Vec::new()
     } else {
-        serde_saphyr::from_str(&text).map_err(|e| content(e.to_string()))?
+        let name = path.display().to_string();
+        match decode(&name, &text, Expand::Nothing) {
+            Ok((list, _)) => list,
+            Err(problems) => {
+                let all: Vec<String> =
+                    problems.iter().map(|p| format!("{}:{}: {} {}", p.line, p.column, p.path, p.message)).collect();
+                return Err(content(all.join("; ")));
+            }
+        }
     };
     let mut groups = static_config::groups(&list);
     for g in &mut groups {
