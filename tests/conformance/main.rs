@@ -6,8 +6,8 @@
 //!
 //! The folder with the areas is taken from `CONFORMANCE_DIR`, else it is `../shared/conformance` beside the checkout.
 //! Every area prints its failing cases and one line `AREA: N passed, M failed` (cargo shows it with `-- --nocapture`, and
-//! always when the area fails). An area whose folder is missing says so and is skipped. One that has no replayer yet is an
-//! ignored test with the reason, so that it is never counted as passed; forced to run, it fails.
+//! always when the area fails). An area whose folder is missing says so and is skipped. Areas that need programs of the
+//! distribution are ignored tests with the reason, so that they are never counted as passed where those are missing.
 
 #![allow(clippy::panic, clippy::expect_used, reason = "a harness that cannot go on fails its test")]
 
@@ -24,19 +24,12 @@ mod routing;
 mod rules;
 mod templates;
 
-use report::not_replayed_yet;
-
 /// How many evaluations of the PromQL scripts fail. May only go down; zero when the area is done.
 const PROMQL_KNOWN_FAILURES: usize = 0;
 
 #[test]
 fn promql() {
-    match promql::engine() {
-        Some(new_backend) => {
-            report::replay("promql", PROMQL_KNOWN_FAILURES, |folder| promql::replay(folder, new_backend));
-        }
-        None => not_replayed_yet("promql"),
-    }
+    report::replay("promql", PROMQL_KNOWN_FAILURES, promql::replay);
 }
 
 /// The language alone: every script and expression is read, printed and read again.

@@ -58,16 +58,11 @@ fn printed_the_same(printed: &str) -> Result<(), String> {
     if format(&again) == printed { Ok(()) } else { Err(format!("printed as {printed}, then as {again}")) }
 }
 
-/// Makes the engine under test: `Some(|| Box::new(...))` once there is one.
-pub fn engine() -> Option<fn() -> Box<dyn ScriptBackend>> {
-    Some(|| Box::new(campanile::promql::engine::EngineBackend::default()))
-}
-
-/// Runs every script on an engine that `new_backend` makes afresh for each.
-pub fn replay(folder: &Path, new_backend: impl Fn() -> Box<dyn ScriptBackend>) -> AreaReport {
+/// Runs every script, each on an engine made afresh.
+pub fn replay(folder: &Path) -> AreaReport {
     let mut report = AreaReport::default();
     for (file, text) in scripts(folder) {
-        let mut backend = Guarded(new_backend());
+        let mut backend = Guarded(Box::new(campanile::promql::engine::EngineBackend::default()));
         let outcome = run(&file, &text, &mut backend);
         report.passed += outcome.passed;
         for failure in outcome.failures {

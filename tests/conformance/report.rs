@@ -46,12 +46,6 @@ pub fn area_folder(area: &str) -> Option<PathBuf> {
     None
 }
 
-/// What the test of an area without a replayer does. The test is marked as ignored; who runs it all the same must not
-/// take it for passed.
-pub fn not_replayed_yet(area: &str) {
-    panic!("{area}: not replayed yet");
-}
-
 /// Replays an area and compares the number of failures with what is known. Fails when there are more; fails too when there are
 /// fewer, so that the known number is true.
 pub fn replay(area: &str, known_failures: usize, replay: impl FnOnce(&Path) -> AreaReport) {
