@@ -12,7 +12,7 @@ mod router;
 pub mod serve;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -52,6 +52,8 @@ pub struct ApiState {
     pub config: Arc<ArcSwap<Loaded>>,
     /// Why the last reload failed; empty if it did not.
     pub reload_error: Arc<ArcSwap<String>>,
+    /// When the configuration in force was loaded, in milliseconds.
+    pub config_loaded_ms: Arc<AtomicI64>,
     /// Reloads.
     pub reload: Reload,
     /// The command line's settings, for `status/flags`.

@@ -1,6 +1,7 @@
 //! Applies a configuration: at the start, and again when it changes. A bad one changes nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
@@ -35,6 +36,8 @@ pub(super) struct Services {
     pub(super) config_file: PathBuf,
     pub(super) config: Arc<ArcSwap<Loaded>>,
     pub(super) reload_error: Arc<ArcSwap<String>>,
+    /// When the configuration in force was loaded.
+    pub(super) config_loaded_ms: Arc<AtomicI64>,
     pub(super) external_url: String,
     pub(super) address: String,
     pub(super) scrape: ScrapeHandle,
@@ -79,9 +82,16 @@ impl Services {
         let loaded = self.config.load_full();
         let groups = groups(&loaded).map_err(|p| format!("the rules have problems:\n{p}"))?;
         self.apply(&loaded, groups).await?;
-        SUCCESSFUL.set(1);
-        LAST_SUCCESS.set(SystemClock.now_ms() / 1000);
+        self.loaded();
         Ok(())
+    }
+
+    /// Notes that the configuration in force was loaded now.
+    fn loaded(&self) {
+        let now = SystemClock.now_ms();
+        SUCCESSFUL.set(1);
+        LAST_SUCCESS.set(now / 1000);
+        self.config_loaded_ms.store(now, Ordering::Relaxed);
     }
 
     async fn apply(&self, loaded: &Loaded, groups: Vec<GroupSpec>) -> Result<(), String> {
@@ -113,8 +123,7 @@ impl Services {
         signals::notify(&[sd_notify::NotifyState::Ready]);
         match &outcome {
             Ok(()) => {
-                SUCCESSFUL.set(1);
-                LAST_SUCCESS.set(SystemClock.now_ms() / 1000);
+                self.loaded();
                 self.reload_error.store(Arc::default());
                 tracing::info!(why, "configuration reloaded");
                 self.history.event("reload", "info", json!({"why": why, "outcome": "ok"}), &[("outcome", "ok")]);

@@ -91,19 +91,19 @@ mod tests {
     #[test]
     fn expands_names_only() {
         let env = |name: &str| match name {
-            "HOME" => Some("/root".to_owned()),
+            "HOME" => Some("/home/ops".to_owned()),
             "EMPTY" => Some(String::new()),
             _ => None,
         };
         for (text, want) in [
-            ("${HOME}/x", Ok(Some("/root/x"))),
-            ("a${HOME}${HOME}", Ok(Some("a/root/root"))),
+            ("${HOME}/x", Ok(Some("/home/ops/x"))),
+            ("a${HOME}${HOME}", Ok(Some("a/home/ops/home/ops"))),
             ("${1}-$1-$HOME", Ok(None)),
             ("$${HOME}", Ok(Some("${HOME}"))),
             ("${EMPTY}", Ok(Some(""))),
             ("${NOPE}", Err("NOPE")),
             ("${", Ok(None)),
-            ("${a b} ${HOME}", Ok(Some("${a b} /root"))),
+            ("${a b} ${HOME}", Ok(Some("${a b} /home/ops"))),
             ("no $ here", Ok(None)),
         ] {
             let got = expand_text(text, &env);

@@ -6,7 +6,8 @@ use crate::logql::ast::{
 };
 use crate::model::Matcher;
 use crate::model::sample::format_value;
-use crate::promql::ast::{BinaryOp, Cardinality};
+use crate::promql::ast::Cardinality;
+use crate::promql::lex::operator_text;
 use crate::text::duration::format_ms;
 use crate::text::go_template::time::format_duration;
 use crate::text::quote::quote;
@@ -185,26 +186,7 @@ fn range(r: &RangeAggregation) -> String {
 }
 
 fn operator(b: &Binary, separator: &str) -> String {
-    let mut out = match b.op {
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::Mod => "%",
-        BinaryOp::Pow => "^",
-        BinaryOp::Equal => "==",
-        BinaryOp::NotEqual => "!=",
-        BinaryOp::Greater => ">",
-        BinaryOp::Less => "<",
-        BinaryOp::GreaterEqual => ">=",
-        BinaryOp::LessEqual => "<=",
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Unless => "unless",
-        // Not in LogQL.
-        BinaryOp::Atan2 | BinaryOp::TrimUpper | BinaryOp::TrimLower => "",
-    }
-    .to_owned();
+    let mut out = operator_text(b.op).to_owned();
     if b.return_bool {
         out.push_str(" bool");
     }

@@ -4,20 +4,11 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use crate::api::prom::json::{write_labels, write_point, write_str};
+use crate::api::prom::json::{write_labels, write_object, write_point, write_str};
 use crate::logql::engine::{LabelPairs, Output, ResultEntry, Stats};
 
 pub(super) fn write_pairs<'a>(out: &mut String, pairs: impl IntoIterator<Item = &'a (String, String)>) {
-    out.push('{');
-    for (i, (n, v)) in pairs.into_iter().enumerate() {
-        if i > 0 {
-            out.push(',');
-        }
-        write_str(out, n);
-        out.push(':');
-        write_str(out, v);
-    }
-    out.push('}');
+    write_object(out, pairs.into_iter().map(|(n, v)| (n.as_str(), v.as_str())));
 }
 
 /// The whole body of a success. With `categorize`, labels are told apart by where they come from.

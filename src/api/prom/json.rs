@@ -33,10 +33,10 @@ pub fn write_str(out: &mut String, s: &str) {
     out.push('"');
 }
 
-/// Writes a label set as an object.
-pub fn write_labels(out: &mut String, labels: &Labels) {
+/// Writes names and values as an object.
+pub fn write_object<'a>(out: &mut String, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) {
     out.push('{');
-    for (i, (n, v)) in labels.iter().enumerate() {
+    for (i, (n, v)) in pairs.into_iter().enumerate() {
         if i > 0 {
             out.push(',');
         }
@@ -47,14 +47,14 @@ pub fn write_labels(out: &mut String, labels: &Labels) {
     out.push('}');
 }
 
-/// Writes milliseconds as seconds with only the digits needed.
-pub fn write_time(out: &mut String, t: TimestampMs) {
-    if t < 0 {
-        out.push('-');
-    }
-    let (s, ms) = (t.unsigned_abs() / 1000, t.unsigned_abs() % 1000);
+/// Writes a label set as an object.
+pub fn write_labels(out: &mut String, labels: &Labels) {
+    write_object(out, labels);
+}
+
+/// Writes a whole number.
+fn write_whole(out: &mut String, mut n: u64) {
     let mut digits = [0u8; 20];
-    let mut n = s;
     let mut i = digits.len();
     loop {
         i -= 1;
@@ -67,6 +67,15 @@ pub fn write_time(out: &mut String, t: TimestampMs) {
         }
     }
     out.extend(digits.iter().skip(i).map(|d| char::from(*d)));
+}
+
+/// Writes milliseconds as seconds with only the digits needed.
+pub fn write_time(out: &mut String, t: TimestampMs) {
+    if t < 0 {
+        out.push('-');
+    }
+    let (s, ms) = (t.unsigned_abs() / 1000, t.unsigned_abs() % 1000);
+    write_whole(out, s);
     if ms > 0 {
         let text = [b'0' + (ms / 100) as u8, b'0' + (ms / 10 % 10) as u8, b'0' + (ms % 10) as u8];
         let len = if ms % 100 == 0 {
@@ -93,23 +102,10 @@ pub fn write_point(out: &mut String, t: TimestampMs, v: f64) {
 /// Writes a float like [`write_value`], with a short way for whole numbers, which most samples are.
 fn write_number(out: &mut String, v: f64) {
     if v.fract() == 0.0 && v.abs() < 9e15 && !(v == 0.0 && v.is_sign_negative()) {
-        let mut n = v.abs() as u64;
-        let mut digits = [0u8; 20];
-        let mut i = digits.len();
-        loop {
-            i -= 1;
-            if let Some(d) = digits.get_mut(i) {
-                *d = b'0' + (n % 10) as u8;
-            }
-            n /= 10;
-            if n == 0 {
-                break;
-            }
-        }
         if v < 0.0 {
             out.push('-');
         }
-        out.extend(digits.iter().skip(i).map(|d| char::from(*d)));
+        write_whole(out, v.abs() as u64);
     } else {
         write_value(out, v);
     }

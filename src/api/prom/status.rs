@@ -1,5 +1,7 @@
 //! `status/...`: what campanile is and how it is set up.
 
+use std::sync::atomic::Ordering;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -52,7 +54,7 @@ pub(super) async fn runtimeinfo(State(state): State<ApiState>) -> Response {
         "hostname": hostname(),
         "serverTime": rfc3339_ms(state.clock.now_ms()),
         "reloadConfigSuccess": state.reload_error.load().is_empty(),
-        "lastConfigTime": rfc3339_ms(state.started_ms),
+        "lastConfigTime": rfc3339_ms(state.config_loaded_ms.load(Ordering::Relaxed)),
         "corruptionCount": 0,
         "goroutineCount": 0,
         "GOMAXPROCS": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
