@@ -4,10 +4,19 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::notify::Integration;
+use super::notify::discord::Discord;
 use super::notify::email::Email;
+use super::notify::http_receiver::Deps;
+use super::notify::msteams::{MsTeams, MsTeamsV2};
 use super::notify::mute_stage::Intervals;
+use super::notify::ntfy::Ntfy;
+use super::notify::opsgenie::Opsgenie;
+use super::notify::pagerduty::Pagerduty;
+use super::notify::pushover::Pushover;
+use super::notify::slack::Slack;
+use super::notify::telegram::Telegram;
 use super::notify::webhook::Webhook;
+use super::notify::{Integration, Notifier};
 use super::route::RouteTree;
 use super::templates::{NotificationTemplates, TemplatesError};
 use crate::config::AlertmanagerConfig;
@@ -28,7 +37,7 @@ pub enum CompileError {
     Template {
         /// The receiver.
         receiver: String,
-        /// `email_configs` or `webhook_configs`.
+        /// Such as `email_configs`.
         integration: &'static str,
         /// Which of them.
         index: usize,
@@ -73,48 +82,83 @@ impl Compiled {
 }
 
 fn check_templates(receiver: &Receiver, templates: &NotificationTemplates) -> Result<(), CompileError> {
-    let check = |integration, index, field: &str, text: &str| {
-        templates.check(text).map_err(|source| CompileError::Template {
+    texts(receiver).into_iter().try_for_each(|t| {
+        templates.check(t.text).map_err(|source| CompileError::Template {
             receiver: receiver.name.clone(),
-            integration,
-            index,
-            field: field.to_owned(),
+            integration: t.integration,
+            index: t.index,
+            field: t.field,
             source: Box::new(source),
         })
-    };
-    for (i, e) in receiver.email_configs.iter().enumerate() {
-        for (field, text) in [
-            ("to", e.to.as_str()),
-            ("from", e.from.as_deref().unwrap_or_default()),
-            ("html", &e.html),
-            ("text", &e.text),
-        ] {
-            check("email_configs", i, field, text)?;
-        }
-        for (name, text) in &e.headers {
-            check("email_configs", i, &format!("headers.{name}"), text)?;
-        }
+    })
+}
+
+/// A template of a receiver and where it stands.
+pub(super) struct ReceiverText<'a> {
+    /// Such as `email_configs`.
+    pub integration: &'static str,
+    /// Which of them.
+    pub index: usize,
+    /// The key.
+    pub field: String,
+    /// The template.
+    pub text: &'a str,
+}
+
+/// All templates of a receiver.
+pub(super) fn texts(receiver: &Receiver) -> Vec<ReceiverText<'_>> {
+    let mut out = Vec::new();
+    macro_rules! each {
+        ($($key:ident),* $(,)?) => {$(
+            for (index, c) in receiver.$key.iter().enumerate() {
+                let own = c.templates().into_iter();
+                out.extend(own.map(|(field, text)| ReceiverText { integration: stringify!($key), index, field, text }));
+            }
+        )*};
     }
-    for (i, w) in receiver.webhook_configs.iter().enumerate() {
-        check("webhook_configs", i, "url", w.url.as_ref().map(|u| u.expose()).unwrap_or_default())?;
-    }
-    Ok(())
+    each!(
+        email_configs,
+        webhook_configs,
+        slack_configs,
+        pagerduty_configs,
+        opsgenie_configs,
+        telegram_configs,
+        discord_configs,
+        msteams_configs,
+        msteamsv2_configs,
+        pushover_configs,
+        ntfy_configs,
+    );
+    out
 }
 
 /// The real integrations.
 pub(super) fn real_integrations(base: PathBuf, clock: Arc<dyn Clock>) -> BuildIntegrations {
     Arc::new(move |config, receiver, templates| {
+        let global = &config.global;
+        let deps = Deps { default_http: global.http_config.as_ref(), base: &base, templates, clock: &clock };
         let mut out = Vec::new();
-        for (index, e) in receiver.email_configs.iter().enumerate() {
-            let full = e.resolved(&config.email_defaults());
-            let notifier = Arc::new(Email::new(full, base.clone(), templates.clone(), clock.clone()));
-            out.push(Integration { kind: "email", index, send_resolved: e.send_resolved, notifier });
+        macro_rules! each {
+            ($($kind:literal $key:ident |$c:ident| $made:expr),* $(,)?) => {$(
+                for (index, $c) in receiver.$key.iter().enumerate() {
+                    let notifier: Arc<dyn Notifier> = Arc::new($made);
+                    out.push(Integration { kind: $kind, index, send_resolved: $c.send_resolved, notifier });
+                }
+            )*};
         }
-        for (index, w) in receiver.webhook_configs.iter().enumerate() {
-            let http = config.global.http_config.as_ref();
-            let notifier = Arc::new(Webhook::new(w.clone(), http, base.clone(), templates.clone()));
-            out.push(Integration { kind: "webhook", index, send_resolved: w.send_resolved, notifier });
-        }
+        each!(
+            "email" email_configs |c| Email::new(c.resolved(&config.email_defaults()), &deps),
+            "webhook" webhook_configs |c| Webhook::new(c.clone(), &deps),
+            "slack" slack_configs |c| Slack::new(c.resolved(global), &deps),
+            "pagerduty" pagerduty_configs |c| Pagerduty::new(c.resolved(global), &deps),
+            "opsgenie" opsgenie_configs |c| Opsgenie::new(c.resolved(global), &deps),
+            "telegram" telegram_configs |c| Telegram::new(c.resolved(global), &deps),
+            "discord" discord_configs |c| Discord::new(c.clone(), &deps),
+            "msteams" msteams_configs |c| MsTeams::new(c.clone(), &deps),
+            "msteamsv2" msteamsv2_configs |c| MsTeamsV2::new(c.clone(), &deps),
+            "pushover" pushover_configs |c| Pushover::new(c.clone(), &deps),
+            "ntfy" ntfy_configs |c| Ntfy::new(c.clone(), &deps),
+        );
         out
     })
 }

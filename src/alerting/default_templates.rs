@@ -67,5 +67,52 @@ pub const DEFAULT: &str = r##"
 {{ define "slack.default.titlelink" }}{{ template "__alertmanagerURL" . }}{{ end }}
 {{ define "slack.default.fallback" }}{{ template "slack.default.title" . }} | {{ template "slack.default.titlelink" . }}{{ end }}
 {{ define "slack.default.username" }}{{ template "__alertmanager" . }}{{ end }}
+{{ define "slack.default.callbackid" }}{{ end }}
+{{ define "slack.default.pretext" }}{{ end }}
+{{ define "slack.default.iconemoji" }}{{ end }}
+{{ define "slack.default.iconurl" }}{{ end }}
+{{ define "slack.default.footer" }}{{ end }}
+{{ define "campanile.text.lists" }}{{ if .Alerts.Firing }}
+Alerts Firing:
+{{ template "__text_alert_list" .Alerts.Firing }}{{ end }}{{ if .Alerts.Resolved }}
+Alerts Resolved:
+{{ template "__text_alert_list" .Alerts.Resolved }}{{ end }}{{ end }}
+{{ define "__text_alert_list_markdown" }}{{ range . }}
+Labels:
+{{ range .Labels.SortedPairs }}  - {{ .Name }} = {{ .Value }}
+{{ end }}
+Annotations:
+{{ range .Annotations.SortedPairs }}  - {{ .Name }} = {{ .Value }}
+{{ end }}
+Source: {{ .GeneratorURL }}
+{{ end }}{{ end }}
+{{ define "campanile.markdown.lists" }}{{ if .Alerts.Firing }}
+# Alerts Firing:
+{{ template "__text_alert_list_markdown" .Alerts.Firing }}{{ end }}{{ if .Alerts.Resolved }}
+# Alerts Resolved:
+{{ template "__text_alert_list_markdown" .Alerts.Resolved }}{{ end }}{{ end }}
 {{ define "pagerduty.default.description" }}{{ template "__subject" . }}{{ end }}
+{{ define "pagerduty.default.client" }}{{ template "__alertmanager" . }}{{ end }}
+{{ define "pagerduty.default.clientURL" }}{{ template "__alertmanagerURL" . }}{{ end }}
+{{ define "pagerduty.default.instances" }}{{ template "__text_alert_list" . }}{{ end }}
+{{ define "opsgenie.default.message" }}{{ template "__subject" . }}{{ end }}
+{{ define "opsgenie.default.description" }}{{ join " " .CommonAnnotations.SortedPairs.Values }}
+{{ template "campanile.text.lists" . }}{{ end }}
+{{ define "opsgenie.default.source" }}{{ template "__alertmanagerURL" . }}{{ end }}
+{{ define "pushover.default.title" }}{{ template "__subject" . }}{{ end }}
+{{ define "pushover.default.message" }}{{ join " " .CommonAnnotations.SortedPairs.Values }}
+{{ template "campanile.text.lists" . }}{{ end }}
+{{ define "pushover.default.url" }}{{ template "__alertmanagerURL" . }}{{ end }}
+{{ define "telegram.default.message" }}{{ template "campanile.text.lists" . }}{{ end }}
+{{ define "discord.default.title" }}{{ template "__subject" . }}{{ end }}
+{{ define "discord.default.message" }}{{ template "campanile.text.lists" . }}{{ end }}
+{{ define "msteams.default.summary" }}{{ template "__subject" . }}{{ end }}
+{{ define "msteams.default.title" }}{{ template "__subject" . }}{{ end }}
+{{ define "msteams.default.text" }}{{ template "campanile.markdown.lists" . }}{{ end }}
+{{ define "msteamsv2.default.title" }}{{ template "__subject" . }}{{ end }}
+{{ define "msteamsv2.default.text" }}{{ template "campanile.markdown.lists" . }}{{ end }}
+{{ define "ntfy.default.title" }}{{ template "__subject" . }}{{ end }}
+{{ define "ntfy.default.message" }}{{ range .Alerts }}{{ if eq .Status "resolved" }}over: {{ end }}{{ with .Labels.alertname }}{{ . }}{{ else }}Alert{{ end }}{{ with .Labels.instance }} on {{ . }}{{ end }}{{ with .Annotations.summary }}: {{ . }}{{ end }}
+{{ end }}{{ end }}
+{{ define "ntfy.default.click" }}{{ template "__alertmanagerURL" . }}{{ end }}
 "##;

@@ -18,7 +18,8 @@ use super::observer::Event;
 use super::route::{Route, RouteTree};
 use super::store::StoredAlert;
 use super::template_data::{AlertData, Data, Reason, Status};
-use crate::model::TimestampMs;
+use crate::config::notify::FallbackConfig;
+use crate::model::{Labels, TimestampMs};
 
 /// Attempts go on until the next flush, but for so long at least (Alertmanager's minimum): a short group_interval must not
 /// keep a slow receiver from ever being told.
@@ -120,12 +121,80 @@ pub(super) async fn notify_group(
             patience_ms: options.group_interval_ms.max(LEAST_PATIENCE_MS),
             repeat_interval_ms: options.repeat_interval_ms,
             created_at: now,
+            fallback_for: None,
             possible_repeat: false,
         };
         tell(core, integration, blank, &alerts)
     }))
     .await;
-    told.into_iter().all(|ok| ok)
+    let all_told = told.into_iter().all(|ok| ok);
+    if let Some(fallback) = compiled.config.fallback_of(&options.receiver) {
+        let flush = Flush { key: &key, alerts: &alerts, firing, resolved, started: now };
+        stand_in(core, &compiled, group, &route, fallback, flush, all_told).await;
+    }
+    all_told
+}
+
+/// One flush as the fallback needs it.
+struct Flush<'a> {
+    key: &'a str,
+    alerts: &'a [AlertData],
+    firing: BTreeSet<u64>,
+    resolved: BTreeSet<u64>,
+    started: TimestampMs,
+}
+
+/// Tells the fallback what the group's own receiver could not be told for long enough; and tells it the end of what it was told, even
+/// if the receiver works again.
+async fn stand_in(
+    core: &Arc<Core>,
+    compiled: &Compiled,
+    group: &Group,
+    route: &Route,
+    fallback: &FallbackConfig,
+    flush: Flush<'_>,
+    all_told: bool,
+) {
+    let options = &route.options;
+    let failing_since = group.failing_since(!all_told, flush.started);
+    if core.stop.is_cancelled() {
+        return;
+    }
+    let due = failing_since.is_some_and(|since| core.clock.now_ms() - since >= fallback.after.as_ms());
+    let Some(integrations) = compiled.receivers.get(&fallback.receiver) else { return };
+    let _told = join_all(integrations.iter().filter_map(|integration| {
+        let intent = Intent {
+            receiver: fallback.receiver.clone(),
+            integration: integration.kind.to_owned(),
+            index: integration.index,
+            group_key: flush.key.to_owned(),
+            data: Data::new("", group.id.labels.clone(), Vec::new(), "", Reason::First),
+            firing: flush.firing.clone(),
+            resolved: flush.resolved.clone(),
+            patience_ms: options.group_interval_ms.max(LEAST_PATIENCE_MS),
+            repeat_interval_ms: options.repeat_interval_ms,
+            created_at: flush.started,
+            fallback_for: Some(options.receiver.clone()),
+            possible_repeat: false,
+        };
+        let was_told = core.nflog().get(&intent.key()).is_some_and(|e| !e.firing.is_empty());
+        (due || (was_told && flush.firing.is_empty())).then(|| {
+            tracing::warn!(receiver = %options.receiver, fallback = %fallback.receiver, group = %flush.key, "the fallback is told");
+            tell(core, integration, intent, flush.alerts)
+        })
+    }))
+    .await;
+}
+
+/// The annotation that says, in any template that lists annotations, for whom a fallback stands in.
+const FALLBACK_ANNOTATION: &str = "fallback_for";
+
+/// Alerts as a fallback is told them.
+fn marked(alerts: &mut [AlertData], instead_of: &str) {
+    for alert in alerts {
+        let more = (FALLBACK_ANNOTATION, instead_of);
+        alert.annotations = Labels::from_pairs(alert.annotations.iter().filter(|(n, _)| *n != more.0).chain([more]));
+    }
 }
 
 /// The members that nothing keeps quiet.
@@ -179,13 +248,16 @@ async fn tell(core: &Arc<Core>, integration: &Integration, mut intent: Intent, a
         now,
     );
     let Some(reason) = decided else { return true };
-    let shown: Vec<_> =
+    let mut shown: Vec<_> =
         alerts.iter().filter(|a| integration.send_resolved || a.status == Status::Firing).cloned().collect();
     intent.created_at = now;
     if shown.is_empty() {
         // All is over and that is not told: only the log takes note.
         record_told(core, &intent).await;
         return true;
+    }
+    if let Some(instead_of) = &intent.fallback_for {
+        marked(&mut shown, instead_of);
     }
     let labels = std::mem::take(&mut intent.data.group_labels);
     intent.data = Data::new(&intent.receiver, labels, shown, &core.external_url, reason);
@@ -196,8 +268,11 @@ async fn tell(core: &Arc<Core>, integration: &Integration, mut intent: Intent, a
 /// Sends what an intent holds and writes the outcome. `true` if it was sent.
 pub(super) async fn deliver(core: &Arc<Core>, integration: &Integration, intent: &Intent) -> bool {
     INTENTS_OPEN.inc();
-    let notification =
-        Notification { data: &intent.data, group_key: &intent.group_key, possible_repeat: intent.possible_repeat };
+    let notification = Notification {
+        possible_repeat: intent.possible_repeat,
+        fallback_for: intent.fallback_for.as_deref(),
+        ..Notification::new(&intent.data, &intent.group_key)
+    };
     let labels = |status: Status| {
         intent.data.alerts.iter().filter(|a| a.status == status).map(|a| &a.labels).collect::<Vec<_>>()
     };

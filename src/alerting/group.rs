@@ -40,6 +40,7 @@ struct State {
     flushing: bool,
     next_flush: Instant,
     suppressed: HashMap<u64, (Labels, Suppression)>,
+    failing_since: Option<TimestampMs>,
 }
 
 impl Group {
@@ -53,6 +54,7 @@ impl Group {
             flushing: false,
             next_flush,
             suppressed: HashMap::new(),
+            failing_since: None,
         };
         Group { id, gone, wake: Notify::new(), state: Mutex::new(state) }
     }
@@ -85,6 +87,13 @@ impl Group {
     pub fn is_over(&self) -> bool {
         let state = self.lock();
         state.has_flushed && !state.flushing && state.members.is_empty()
+    }
+
+    /// Takes note of whether its receiver fails, and gives since when it does.
+    pub fn failing_since(&self, failing: bool, now: TimestampMs) -> Option<TimestampMs> {
+        let mut state = self.lock();
+        state.failing_since = failing.then(|| state.failing_since.unwrap_or(now));
+        state.failing_since
     }
 
     /// Takes a new version of an alert in. If the first flush is still to come, and the alert began so long ago that it has waited

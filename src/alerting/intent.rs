@@ -31,6 +31,9 @@ pub struct Intent {
     pub repeat_interval_ms: i64,
     /// When it was written down.
     pub created_at: TimestampMs,
+    /// The receiver that could not be told, where this one stands in for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_for: Option<String>,
     /// Not part of the row: whether it may have been sent before.
     #[serde(skip)]
     pub possible_repeat: bool,

@@ -12,6 +12,7 @@
 //! | `nflog`, `intent`, `persist` | what was told, what is to be told, the alerts: in the state file |
 //! | `notify` | the steps of a notification, and one file for each kind of receiver |
 //! | `template_data`, `template_values`, `templates`, `default_templates` | what a message is made of |
+//! | `trial` | receivers and templates tried out by hand |
 //! | `observer`, `metrics` | what others see of it |
 //!
 //! **Nothing is lost.** A notification is a row of intent, synced before the send; its outcome strikes the row out and writes the
@@ -37,6 +38,7 @@ pub mod template_data;
 pub mod template_values;
 pub mod templates;
 pub mod time_interval;
+pub mod trial;
 
 pub use compiled::CompileError;
 pub use handle::{AlertStatus, AlertingError, AlertingHandle, AlertingOptions, GroupStatus, PostError, PostedAlert};

@@ -394,3 +394,32 @@ async fn posts_are_checked_one_by_one() {
     assert_eq!(bell.handle.alerts(|_| true).len(), 1);
     bell.handle.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_is_told_what_a_dead_receiver_cannot_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = CONFIG.replace(r#"{"name":"r"}"#, r#"{"name":"r","fallback":{"receiver":"s","after":"3s"}}"#);
+    let dead = || Err(Some(SendError::permanent(FailureReason::ClientError, "gone")));
+    // In order: three flushes to r that fail, the fallback, r fails once more and then works.
+    let script = vec![dead(), dead(), dead(), Ok(()), dead()];
+    let bell = start_at(dir.path(), &json, EPOCH_MS, script).await;
+    bell.send("A", "1", LONG);
+    run(12_000).await;
+    bell.send("A", "1", -1);
+    run(3000).await;
+    let told: Vec<_> = bell.sink.told.lock().unwrap().iter().map(|t| (t.at_ms, t.receiver.clone(), t.status)).collect();
+    let (f, o) = (Status::Firing, Status::Resolved);
+    let want = [
+        (1000, "r", f),
+        (3000, "r", f),
+        (5000, "r", f),
+        (5000, "s", f),
+        (7000, "r", f),
+        (9000, "r", f),
+        (13000, "r", o),
+        (13000, "s", o),
+    ];
+    let near = |a: &(i64, String, Status), b: &(i64, &str, Status)| (a.0 - b.0).abs() <= 30 && a.1 == b.1 && a.2 == b.2;
+    assert!(told.len() == want.len() && told.iter().zip(&want).all(|(a, b)| near(a, b)), "{told:?}");
+    bell.handle.shutdown().await;
+}

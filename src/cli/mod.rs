@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod notify;
 mod query;
 mod serve;
 mod test;
@@ -24,6 +25,9 @@ enum Command {
     /// Check configuration and rule files; every problem with file:line:column, exit 1.
     #[command(subcommand)]
     Check(check::CheckCommand),
+    /// Try receivers and notification templates.
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Ask a running server.
     #[command(subcommand)]
     Query(query::QueryCommand),
@@ -48,6 +52,7 @@ pub fn run() -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(command) => check::run(&command),
+        Command::Notify(command) => notify::run(&command),
         Command::Query(command) => query::run(&command),
         Command::Test(command) => test::run(&command),
     }

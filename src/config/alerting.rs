@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::alert_matcher::AlertMatchers;
-use super::notify::{EmailDefaults, NotifyHttpConfig, Receiver};
+use super::notify::{EmailDefaults, FallbackConfig, NotifyHttpConfig, Receiver};
 use super::time_interval::NamedTimeIntervals;
 use super::{ConfigDuration, Problems, Secret};
 
@@ -23,6 +23,9 @@ pub struct AlertmanagerConfig {
     pub route: Option<RouteConfig>,
     /// Who can be told.
     pub receivers: Vec<Receiver>,
+    /// Who is told instead when a receiver that names nobody itself keeps failing (campanile's own key).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<FallbackConfig>,
     /// Which alerts keep which others quiet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inhibit_rules: Vec<InhibitRuleConfig>,
@@ -81,89 +84,89 @@ pub struct GlobalConfig {
     /// TLS options of the mail server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp_tls_config: Option<super::notify::NotifyTlsConfig>,
-    /// The addresses and keys of receiver kinds that campanile has not yet: known, so that an existing file loads. They have an
-    /// effect only on receivers of these kinds, and those are refused.
-    #[serde(skip_serializing)]
+    /// Incoming webhook of Slack.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slack_api_url: Option<Secret>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
+    /// File of the same, read again on each use.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slack_api_url_file: Option<String>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
+    /// Token of a Slack app.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slack_app_token: Option<Secret>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
+    /// File of the same, read again on each use.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slack_app_token_file: Option<String>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
+    /// Where messages with a token go.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slack_app_url: Option<String>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
+    /// Where PagerDuty events of version 2 go.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pagerduty_url: Option<String>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
+    /// Opsgenie's API.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub opsgenie_api_url: Option<String>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
+    /// Key of Opsgenie's API.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub opsgenie_api_key: Option<Secret>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
+    /// File of the same, read again on each use.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub opsgenie_api_key_file: Option<String>,
-    /// See `slack_api_url`.
+    /// Telegram's API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub telegram_api_url: Option<String>,
+    /// Token of a Telegram bot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub telegram_bot_token: Option<Secret>,
+    /// File of the same, read again on each use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub telegram_bot_token_file: Option<String>,
+    /// The addresses and keys of receiver kinds that campanile has not: known, so that an existing file loads. They have an effect
+    /// only on receivers of these kinds, and those are refused.
     #[serde(skip_serializing)]
     pub wechat_api_url: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub wechat_api_secret: Option<Secret>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub wechat_api_secret_file: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub wechat_api_corp_id: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub victorops_api_url: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub victorops_api_key: Option<Secret>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub victorops_api_key_file: Option<String>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
-    pub telegram_api_url: Option<String>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
-    pub telegram_bot_token: Option<Secret>,
-    /// See `slack_api_url`.
-    #[serde(skip_serializing)]
-    pub telegram_bot_token_file: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub webex_api_url: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub jira_api_url: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub rocketchat_api_url: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub rocketchat_token: Option<Secret>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub rocketchat_token_file: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub rocketchat_token_id: Option<Secret>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub rocketchat_token_id_file: Option<String>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub mattermost_webhook_url: Option<Secret>,
-    /// See `slack_api_url`.
+    /// See `wechat_api_url`.
     #[serde(skip_serializing)]
     pub mattermost_webhook_url_file: Option<String>,
 }
@@ -305,6 +308,19 @@ impl AlertmanagerConfig {
             }
             r.validate(&here, &self.email_defaults(), problems);
         }
+        let own = self.receivers.iter().enumerate();
+        let named = own
+            .filter_map(|(i, r)| Some((at(&format!("receivers[{i}].fallback")), r.fallback.as_ref()?, Some(&r.name))));
+        for (here, fallback, of) in named.chain(self.fallback.iter().map(|f| (at("fallback"), f, None))) {
+            if !receivers.contains(fallback.receiver.as_str()) {
+                problems.add(
+                    format!("{here}.receiver"),
+                    format!("there is no receiver {:?}; receivers: {}", fallback.receiver, listed(&receivers)),
+                );
+            } else if of == Some(&fallback.receiver) {
+                problems.add(format!("{here}.receiver"), "a receiver cannot stand in for itself");
+            }
+        }
         self.global.validate(&at("global"), problems);
         let mut intervals = HashSet::new();
         for (key, list) in
@@ -357,6 +373,12 @@ impl AlertmanagerConfig {
         }
     }
 
+    /// Who is told instead of a receiver that keeps failing. A fallback has none itself, or two of them could call each other for ever.
+    pub fn fallback_of(&self, receiver: &str) -> Option<&FallbackConfig> {
+        let own = self.receivers.iter().find(|r| r.name == receiver)?.fallback.as_ref();
+        own.or(self.fallback.as_ref()).filter(|f| f.receiver != receiver)
+    }
+
     /// The email settings of `global` that receivers inherit.
     pub fn email_defaults(&self) -> EmailDefaults<'_> {
         EmailDefaults { global: &self.global }
@@ -370,6 +392,16 @@ impl GlobalConfig {
         }
         if let Some(h) = &self.http_config {
             h.validate(&format!("{path}.http_config"), problems);
+        }
+        for (key, given, file) in [
+            ("slack_api_url", self.slack_api_url.is_some(), self.slack_api_url_file.is_some()),
+            ("slack_app_token", self.slack_app_token.is_some(), self.slack_app_token_file.is_some()),
+            ("opsgenie_api_key", self.opsgenie_api_key.is_some(), self.opsgenie_api_key_file.is_some()),
+            ("telegram_bot_token", self.telegram_bot_token.is_some(), self.telegram_bot_token_file.is_some()),
+        ] {
+            if given && file {
+                problems.add(format!("{path}.{key}_file"), format!("give either {key} or {key}_file, not both"));
+            }
         }
         if self.smtp_auth_password.is_some() && self.smtp_auth_password_file.is_some() {
             problems.add(

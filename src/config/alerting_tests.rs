@@ -63,9 +63,9 @@ fn every_problem_has_its_path() {
             "there is no time interval \"n\"",
         ),
         (
-            r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","slack_configs":[{"channel":"c"}]}]}"#,
-            "receivers[0].slack_configs",
-            "slack receivers are not supported yet",
+            r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","wechat_configs":[{"to_user":"c"}]}]}"#,
+            "receivers[0].wechat_configs",
+            "wechat receivers are not supported yet",
         ),
         (
             r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","webhook_configs":[{}]}]}"#,

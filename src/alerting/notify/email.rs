@@ -12,8 +12,10 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Identity, T
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
+use super::exchange::Exchange;
 use super::http_client::TlsMaterial;
-use super::webhook::RETRY_HEADER;
+use super::http_receiver::Deps;
+use super::webhook::{FALLBACK_HEADER, RETRY_HEADER};
 use super::{FailureReason, Notification, Notifier, SendError, secret_file};
 use crate::alerting::template_data::Data;
 use crate::alerting::templates::NotificationTemplates;
@@ -38,14 +40,9 @@ pub struct Email {
 }
 
 impl Email {
-    /// An email as configured, `global` filled in. `base` is the folder of the configuration.
-    pub fn new(
-        config: EmailConfig,
-        base: PathBuf,
-        templates: Arc<NotificationTemplates>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Email { config, base, templates, clock }
+    /// An email as configured, `global` filled in.
+    pub fn new(config: EmailConfig, deps: &Deps<'_>) -> Self {
+        Email { config, base: deps.base.to_owned(), templates: deps.templates.clone(), clock: deps.clock.clone() }
     }
 
     fn text(&self, what: &str, template: &str, data: &Data) -> Result<String, SendError> {
@@ -90,6 +87,9 @@ impl Email {
             .raw_header(raw("Auto-Submitted", "auto-generated")?);
         if n.possible_repeat {
             builder = builder.raw_header(raw(RETRY_HEADER, "1")?);
+        }
+        if let Some(instead_of) = n.fallback_for {
+            builder = builder.raw_header(raw(FALLBACK_HEADER, instead_of)?);
         }
         if self.config.threading.enabled {
             let root = self.thread_root(n.group_key, now, from.email.domain());
@@ -164,11 +164,43 @@ impl Email {
             .map_err(|e| SendError::permanent(FailureReason::Tls, format!("cannot set up TLS: {e}")))
     }
 
+    /// Takes down how the server is spoken to and the message. The password is in neither.
+    fn show(&self, exchange: &Exchange, message: &Message) {
+        let c = &self.config;
+        let smarthost = c.smarthost.as_deref().unwrap_or_default();
+        let implicit = c.force_implicit_tls.unwrap_or(split_host_port(smarthost).is_some_and(|(_, p)| p == SMTPS_PORT));
+        let tls = match (implicit, c.require_tls.unwrap_or(true)) {
+            (true, _) => "TLS from the first byte",
+            (false, true) => "STARTTLS",
+            (false, false) => "no TLS",
+        };
+        let login = c.auth_username.as_deref().filter(|n| !n.is_empty());
+        let login = login.map_or_else(|| "no login".to_owned(), |n| format!("login as {n}"));
+        exchange.note('*', &format!("mail server {smarthost}, {tls}, {login}"), &[]);
+        let envelope = message.envelope();
+        let from = envelope.from().map(ToString::to_string).unwrap_or_default();
+        exchange.note('>', &format!("MAIL FROM:<{from}>"), &[]);
+        for to in envelope.to() {
+            exchange.note('>', &format!("RCPT TO:<{to}>"), &[]);
+        }
+        exchange.note('>', "DATA", &[]);
+        exchange.note('>', &String::from_utf8_lossy(&message.formatted()), &[]);
+    }
+
     async fn exchange(&self, n: &Notification<'_>) -> Result<(), SendError> {
         let message = self.message(n)?;
         let transport = self.transport().await?;
+        if let Some(exchange) = n.exchange {
+            self.show(exchange, &message);
+        }
         match tokio::time::timeout(EXCHANGE_TIMEOUT, transport.send(message)).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(said)) => {
+                if let Some(exchange) = n.exchange {
+                    let lines = said.message().collect::<Vec<_>>().join("\n");
+                    exchange.note('<', &format!("{} {lines}", said.code()), &[]);
+                }
+                Ok(())
+            }
             Ok(Err(e)) => Err(smtp_error(&e)),
             Err(_) => Err(SendError::temporary(
                 FailureReason::Timeout,

@@ -126,8 +126,9 @@ async fn send(server: &Server, base: &Path, more: &str, possible_repeat: bool) -
     );
     let config: EmailConfig = serde_json::from_str(&json).unwrap();
     let templates = Arc::new(NotificationTemplates::load(&[], base, Arc::new(SystemClock)).unwrap());
-    let email = Email::new(config, base.to_owned(), templates, Arc::new(SystemClock));
-    email.send(&Notification { data: &data(), group_key: "{}:{}", possible_repeat }).await
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let email = Email::new(config, &Deps { default_http: None, base, templates: &templates, clock: &clock });
+    email.send(&Notification { possible_repeat, ..Notification::new(&data(), "{}:{}") }).await
 }
 
 #[tokio::test]

@@ -58,10 +58,10 @@ impl ReceiverClient {
         ReceiverClient { config, base, made: Mutex::new(None) }
     }
 
-    /// A POST with everything but the body.
-    pub async fn post(&self, url: reqwest::Url) -> Result<RequestBuilder, SendError> {
+    /// A request with everything but the body.
+    pub async fn request(&self, method: reqwest::Method, url: reqwest::Url) -> Result<RequestBuilder, SendError> {
         let client = self.client().await?;
-        let mut request = client.post(url);
+        let mut request = client.request(method, url);
         for (name, values) in &self.config.http_headers {
             let bad =
                 || SendError::permanent(FailureReason::File, format!("header {name} has a value that cannot be sent"));

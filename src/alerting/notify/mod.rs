@@ -2,18 +2,30 @@
 //! retries, record. One file for each step and each kind of receiver.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::template_data::Data;
 
 pub mod dedup_stage;
+pub mod discord;
 pub mod email;
+pub mod exchange;
 pub mod http_client;
+pub mod http_receiver;
+pub mod msteams;
 pub mod mute_stage;
+pub mod ntfy;
+pub mod opsgenie;
+pub mod pagerduty;
+pub mod pushover;
 pub mod record_stage;
 pub mod retry_stage;
 pub mod secret_file;
+pub mod slack;
+pub mod telegram;
+pub mod truncate;
 pub mod webhook;
 
 /// What one integration is to tell.
@@ -25,6 +37,17 @@ pub struct Notification<'a> {
     pub group_key: &'a str,
     /// Whether it may have been sent before, by a process that was killed.
     pub possible_repeat: bool,
+    /// The receiver that could not be told, where this one stands in for it.
+    pub fallback_for: Option<&'a str>,
+    /// Takes down what is sent and what comes back.
+    pub exchange: Option<&'a exchange::Exchange>,
+}
+
+impl<'a> Notification<'a> {
+    /// An ordinary one.
+    pub fn new(data: &'a Data, group_key: &'a str) -> Self {
+        Notification { data, group_key, possible_repeat: false, fallback_for: None, exchange: None }
+    }
 }
 
 /// Why an attempt failed.
@@ -37,17 +60,19 @@ pub struct SendError {
     pub reason: FailureReason,
     /// Whether trying again soon can help.
     pub retry: bool,
+    /// The pause that the receiver asked for.
+    pub retry_after: Option<Duration>,
 }
 
 impl SendError {
     /// Trying again will not help: the configuration or the content is wrong.
     pub fn permanent(reason: FailureReason, message: impl Into<String>) -> Self {
-        SendError { message: message.into(), reason, retry: false }
+        SendError { message: message.into(), reason, retry: false, retry_after: None }
     }
 
     /// Trying again may help.
     pub fn temporary(reason: FailureReason, message: impl Into<String>) -> Self {
-        SendError { message: message.into(), reason, retry: true }
+        SendError { message: message.into(), reason, retry: true, retry_after: None }
     }
 }
 
@@ -62,6 +87,8 @@ pub enum FailureReason {
     ClientError,
     /// The receiver says that it is in trouble (5xx, SMTP 4xx).
     ServerError,
+    /// The receiver is asked too often.
+    RateLimited,
     /// No connection, or it broke.
     Connection,
     /// TLS could not be set up.
@@ -78,6 +105,7 @@ impl FailureReason {
             FailureReason::File => "file",
             FailureReason::ClientError => "client_error",
             FailureReason::ServerError => "server_error",
+            FailureReason::RateLimited => "rate_limited",
             FailureReason::Connection => "connection",
             FailureReason::Tls => "tls",
             FailureReason::Timeout => "timeout",
@@ -94,7 +122,7 @@ pub trait Notifier: Send + Sync {
 /// One way in which a receiver is told.
 #[derive(Clone)]
 pub struct Integration {
-    /// `email`, `webhook`.
+    /// As in the configuration, without `_configs`.
     pub kind: &'static str,
     /// The how manyth of this kind.
     pub index: usize,
@@ -109,3 +137,6 @@ impl std::fmt::Debug for Integration {
         write!(f, "{}[{}]", self.kind, self.index)
     }
 }
+
+#[cfg(test)]
+mod receivers_tests;

@@ -66,7 +66,8 @@ pub async fn send(
             Err(e) => e,
         };
         FAILED.with_label_values(&[integration.kind, error.reason.as_str()]).inc();
-        let next = Instant::now() + spread(pause, number, notification.group_key);
+        let wait = spread(pause, number, notification.group_key).max(error.retry_after.unwrap_or_default());
+        let next = Instant::now() + wait;
         let retried = error.retry && next < deadline;
         observe(&Attempt { number, latency, error: Some(&error), retried });
         if !retried {
@@ -121,7 +122,7 @@ mod tests {
         let notifier = Arc::new(Fails { times, error, calls: AtomicUsize::new(0) });
         let integration = Integration { kind: "webhook", index: 0, send_resolved: true, notifier: notifier.clone() };
         let data = Data::new("r", Labels::empty(), Vec::new(), "", Reason::First);
-        let n = Notification { data: &data, group_key: "g", possible_repeat: false };
+        let n = Notification::new(&data, "g");
         let started = Instant::now();
         let mut seen = 0;
         let outcome = send(&integration, &n, Duration::from_secs(10), &CancellationToken::new(), |_| seen += 1).await;
@@ -136,12 +137,19 @@ mod tests {
         let (outcome, attempts, _) = run(2, Some(busy.clone())).await;
         assert_eq!((outcome, attempts), (Outcome::Sent, 3));
         let (outcome, attempts, took) = run(1000, Some(busy.clone())).await;
-        assert_eq!(outcome, Outcome::Failed(busy));
+        assert_eq!(outcome, Outcome::Failed(busy.clone()));
         assert!((4..=9).contains(&attempts) && took <= Duration::from_secs(10), "{attempts} in {took:?}");
         let (outcome, attempts, took) = run(1, Some(wrong.clone())).await;
         assert_eq!((outcome, attempts, took), (Outcome::Failed(wrong), 1, Duration::ZERO));
         let (outcome, attempts, took) = run(1, None).await;
         assert!(matches!(outcome, Outcome::Failed(e) if e.reason == FailureReason::Timeout));
         assert_eq!((attempts, took), (1, Duration::from_secs(10)));
+        let limited = SendError { retry_after: Some(Duration::from_secs(7)), ..busy.clone() };
+        let (outcome, attempts, took) = run(1, Some(limited.clone())).await;
+        assert_eq!((outcome, attempts), (Outcome::Sent, 2));
+        assert!(took >= Duration::from_secs(7), "{took:?}");
+        // A pause that is longer than what is left ends the attempts at once.
+        let limited = SendError { retry_after: Some(Duration::from_secs(60)), ..limited };
+        assert_eq!(run(1, Some(limited.clone())).await, (Outcome::Failed(limited), 1, Duration::ZERO));
     }
 }

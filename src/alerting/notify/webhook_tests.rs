@@ -12,9 +12,12 @@ use axum::routing::post;
 use serde_json::Value;
 
 use super::*;
+use crate::alerting::notify::FailureReason;
 use crate::alerting::store::test_alert;
+use crate::alerting::template_data::Data;
 use crate::alerting::template_data::{AlertData, Reason};
-use crate::exec::SystemClock;
+use crate::alerting::templates::NotificationTemplates;
+use crate::exec::{Clock, SystemClock};
 use crate::model::Labels;
 
 type Got = Arc<Mutex<Vec<(HashMap<String, String>, Value)>>>;
@@ -30,11 +33,12 @@ fn router(got: Got) -> Router {
     Router::new()
         .route("/hook", post(keep))
         .route("/busy", post(|| async { (StatusCode::SERVICE_UNAVAILABLE, "later\n") }))
-        .route("/wrong", post(|| async { (StatusCode::TOO_MANY_REQUESTS, "no") }))
+        .route("/wrong", post(|| async { (StatusCode::CONFLICT, "no") }))
         .route(
             "/moved",
             post(|| async { (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "/hook")]).into_response() }),
         )
+        .route("/often", post(|| async { (StatusCode::TOO_MANY_REQUESTS, [("Retry-After", "3")], "slower") }))
         .route("/slow", post(std::future::pending::<()>))
 }
 
@@ -56,8 +60,9 @@ fn data() -> Data {
 async fn send(config: &str, base: &Path, possible_repeat: bool) -> Result<(), SendError> {
     let config: WebhookConfig = serde_json::from_str(config).unwrap();
     let templates = Arc::new(NotificationTemplates::load(&[], base, Arc::new(SystemClock)).unwrap());
-    let webhook = Webhook::new(config, None, base.to_owned(), templates);
-    webhook.send(&Notification { data: &data(), group_key: "{}:{}", possible_repeat }).await
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let webhook = Webhook::new(config, &Deps { default_http: None, base, templates: &templates, clock: &clock });
+    webhook.send(&Notification { possible_repeat, ..Notification::new(&data(), "{}:{}") }).await
 }
 
 #[tokio::test]
@@ -101,7 +106,8 @@ async fn answers_and_what_they_mean() {
     };
     for (url, more, reason, retry, part) in [
         (format!("{base}/busy"), "", FailureReason::ServerError, true, "503 Service Unavailable: later"),
-        (format!("{base}/wrong"), "", FailureReason::ClientError, false, "429"),
+        (format!("{base}/wrong"), "", FailureReason::ClientError, false, "409"),
+        (format!("{base}/often"), "", FailureReason::RateLimited, true, "429 Too Many Requests: slower"),
         (format!("{base}/slow"), r#","timeout":"50ms""#, FailureReason::Timeout, true, "timed out"),
         (
             format!("{base}/moved"),
