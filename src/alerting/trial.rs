@@ -27,6 +27,9 @@ pub struct Trial {
     clock: Arc<dyn Clock>,
 }
 
+/// The key of a template, such as `slack_configs[0].title`, and what it gives.
+pub type Rendered = (String, Result<String, TemplateError>);
+
 /// What came of one integration.
 pub struct Tried {
     /// Such as `slack[0]`.
@@ -104,9 +107,9 @@ impl Trial {
         if html { self.templates.html(text, &data) } else { self.templates.text(text, &data) }
     }
 
-    /// Fills in all templates of a receiver: pairs of a key such as `slack_configs[0].title` and the text. `None` if there is no such
+    /// Fills in all templates of a receiver. `None` if there is no such
     /// receiver.
-    pub fn render_receiver(&self, name: &str, alert: &MadeUp) -> Option<Vec<(String, Result<String, TemplateError>)>> {
+    pub fn render_receiver(&self, name: &str, alert: &MadeUp) -> Option<Vec<Rendered>> {
         let receiver = self.config.receivers.iter().find(|r| r.name == name)?;
         let data = self.data(name, alert);
         let shown = texts(receiver).into_iter().filter(|t| !t.text.is_empty()).map(|t| {

@@ -38,16 +38,19 @@ impl Got {
     }
 }
 
+/// Status, content type and body of an answer.
+type Prepared = (u16, &'static str, &'static str);
+
 /// A server that gives the prepared answers in order, then `200 ok`.
 #[derive(Clone, Default)]
 struct Sink {
     got: Arc<Mutex<Vec<Got>>>,
-    answers: Arc<Mutex<VecDeque<(u16, &'static str, &'static str)>>>,
+    answers: Arc<Mutex<VecDeque<Prepared>>>,
     base: String,
 }
 
 impl Sink {
-    async fn start(answers: &[(u16, &'static str, &'static str)]) -> Sink {
+    async fn start(answers: &[Prepared]) -> Sink {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let sink = Sink { base, answers: Arc::new(Mutex::new(answers.iter().copied().collect())), ..Sink::default() };
