@@ -153,7 +153,8 @@ fn compile(
         matchers.push(AlertMatcher::new(name, MatchOp::Equal, value)?);
     }
     for (name, value) in &config.match_re {
-        matchers.push(AlertMatcher::new(name, MatchOp::Regex, value)?);
+        // Anchored in words, too: the key that receivers see is Alertmanager's.
+        matchers.push(AlertMatcher::new(name, MatchOp::Regex, format!("^(?:{value})$"))?);
     }
     matchers.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     let own = matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

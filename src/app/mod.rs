@@ -147,11 +147,15 @@ impl App {
         .await
         .context("cannot start the alertmanager")?;
         let notifier = NotifierHandle::new(clock.clone());
+        // What waits for a permit of the rules is bounded by their groups, each of which asks for a few at a time.
         let rule_state = RuleStateFile(state.clone());
         let kept_rules = if stores.state_is_lost { None } else { rule_state.load().await };
         let rules = Arc::new(RuleManager::new(
             RuleServices {
-                querier: Arc::new(bridges::RuleQueries { metrics: metric_queries.clone(), logs: log_queries.clone() }),
+                querier: Arc::new(bridges::RuleQueries {
+                    metrics: metric_queries.with_own_permits(options.query_max_concurrency, usize::MAX),
+                    logs: log_queries.with_own_permits(options.query_max_concurrency, usize::MAX),
+                }),
                 appender: Arc::new(bridges::RuleResults { db: stores.db.clone() }),
                 sink: Arc::new(bridges::Bell { alerting: alerting.clone(), outside: notifier.clone() }),
                 keeper: Arc::new(rule_state),

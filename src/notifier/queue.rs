@@ -62,11 +62,6 @@ impl Queue {
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -102,7 +97,7 @@ mod tests {
         assert_eq!(names(&q), [("b".to_owned(), 1), ("a".to_owned(), 3)], "what came during the send is not lost");
         let all = q.first(10);
         q.done(&all);
-        assert!(q.is_empty() && q.places.is_empty());
+        assert!(q.waiting.is_empty() && q.places.is_empty());
         q.done(&all);
     }
 

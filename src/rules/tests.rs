@@ -152,13 +152,17 @@ fn settings() -> RuleSettings {
 }
 
 fn manager(world: &Arc<World>, snapshot: Option<Snapshot>) -> RuleManager {
+    manager_at(world, snapshot, Arc::new(TokioClock(tokio::time::Instant::now())))
+}
+
+fn manager_at(world: &Arc<World>, snapshot: Option<Snapshot>, clock: Arc<dyn Clock>) -> RuleManager {
     let services = RuleServices {
         querier: world.clone(),
         appender: world.clone(),
         sink: world.clone(),
         keeper: world.clone(),
         observer: world.clone(),
-        clock: Arc::new(TokioClock(tokio::time::Instant::now())),
+        clock,
     };
     RuleManager::new(services, snapshot)
 }
@@ -370,7 +374,8 @@ async fn without_a_snapshot_the_series_tell() {
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_is_what_is() {
     let world = Arc::new(World::default());
-    let manager = manager(&world, Some(Snapshot::default()));
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock(tokio::time::Instant::now()));
+    let manager = manager_at(&world, Some(Snapshot::default()), clock.clone());
     world.answer("up == 0", &[(&[("job", "web")], 0.0)]);
     manager.update(groups(FIRING), settings()).await;
     for want in [AlertState::Pending, AlertState::Pending, AlertState::Firing] {
@@ -390,7 +395,7 @@ async fn what_is_kept_is_what_is() {
     let before = manager.active_alerts()[0].active_at;
     manager.stop().await;
     minutes(60).await;
-    let again = self::manager(&world, Some(snapshot));
+    let again = manager_at(&world, Some(snapshot), clock.clone());
     again.update(groups(FIRING), settings()).await;
     minutes(1).await;
     let after = again.active_alerts()[0].active_at;
@@ -399,7 +404,7 @@ async fn what_is_kept_is_what_is() {
     again.stop().await;
     let snapshot = Snapshot { rules: world.kept.lock().unwrap().clone() };
     assert!(!snapshot.rules.is_empty());
-    let third = self::manager(&world, Some(snapshot));
+    let third = manager_at(&world, Some(snapshot), clock.clone());
     third.update(Vec::new(), settings()).await;
     assert!(world.kept.lock().unwrap().is_empty());
     third.stop().await;

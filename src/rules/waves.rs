@@ -152,17 +152,17 @@ mod tests {
     fn independent_rules_share_a_wave() {
         assert_eq!(of(""), Vec::<Vec<usize>>::new());
         assert_eq!(
-            of("{record: a, expr: x}, {record: b, expr: rate(y[5m])}, {alert: C, expr: z > 1}"),
+            of("{record: a, expr: x}, {record: b, expr: 'rate(y[5m])'}, {alert: C, expr: 'z > 1'}"),
             [vec![0, 1, 2]]
         );
-        assert_eq!(of("{record: a, expr: sum(a)}"), [[0]], "what it wrote last time");
+        assert_eq!(of("{record: a, expr: 'sum(a)'}"), [[0]], "what it wrote last time");
     }
 
     #[test]
     fn readers_come_after_writers_and_before_later_writers() {
         for (rules, want) in [
             (
-                "{record: a, expr: x}, {record: b, expr: sum(a)}, {alert: C, expr: 'b > 1'}",
+                "{record: a, expr: x}, {record: b, expr: 'sum(a)'}, {alert: C, expr: 'b > 1'}",
                 vec![vec![0], vec![1], vec![2]],
             ),
             ("{record: b, expr: a}, {record: a, expr: x}", vec![vec![0], vec![1]]),

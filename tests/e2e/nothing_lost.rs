@@ -193,7 +193,7 @@ impl Run {
         let posted: Vec<Value> = self
             .alerts
             .iter()
-            .filter(|a| !a.by_rule && a.cycles > 0)
+            .filter(|a| !a.by_rule && !a.told)
             .map(|a| {
                 let (start, end) = if a.firing { (a.since, now + 3_600_000) } else { (a.before, a.since) };
                 json!({

@@ -94,6 +94,8 @@ async fn from_an_outside_prometheus() {
         format!("--storage.tsdb.path={}", dir.path().join("data").display()),
         format!("--web.listen-address=127.0.0.1:{port}"),
         "--web.enable-lifecycle".to_owned(),
+        // The first alert comes before it has discovered where to send it.
+        "--rules.alert.resend-delay=1s".to_owned(),
     ];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let _prometheus = Process::start("prometheus", &args, &dir.path().join("prometheus.log"));

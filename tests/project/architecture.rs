@@ -20,7 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["model", "text", "disk", "exec", "telemetry", "wire", "promql", "logql"]),
     ("host", ENGINE),
     ("query", &["model", "text", "disk", "exec", "telemetry", "wire", "promql", "logql", "tsdb", "logs"]),
-    ("discovery", &["model", "telemetry", "config"]),
+    ("discovery", &["telemetry", "config"]),
     ("scrape", &["model", "text", "disk", "exec", "telemetry", "wire", "config", "tsdb", "logs", "state", "discovery"]),
     ("probe", SERVICE),
     ("ingest", SERVICE),
