@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | ground | [`model`], [`text`], [`disk`], [`exec`], [`telemetry`], [`wire`], [`host`] | each other, downwards; no policy, no tasks |
 //! | engines | [`tsdb`], [`logs`], [`promql`], [`logql`], [`state`] | the ground; synchronous, testable without a runtime |
-//! | services | [`config`], [`query`], [`scrape`], [`probe`], [`ingest`], [`rules`], [`alerting`] | engines and ground; tokio tasks |
+//! | services | [`config`], [`query`], [`discovery`], [`scrape`], [`probe`], [`ingest`], [`rules`], [`alerting`], [`notifier`] | engines and ground; tokio tasks |
 //! | edge | [`api`], [`cli`], [`app`] | everything |
 
 pub mod alerting;
@@ -14,6 +14,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod disk;
 pub mod exec;
 pub mod host;
@@ -21,6 +22,7 @@ pub mod ingest;
 pub mod logql;
 pub mod logs;
 pub mod model;
+pub mod notifier;
 pub mod probe;
 pub mod promql;
 pub mod query;

@@ -19,9 +19,9 @@ use super::notify::webhook::Webhook;
 use super::notify::{Integration, Notifier};
 use super::route::RouteTree;
 use super::templates::{NotificationTemplates, TemplatesError};
-use crate::config::AlertmanagerConfig;
 use crate::config::notify::Receiver;
-use crate::exec::Clock;
+use crate::config::{AlertmanagerConfig, Problems};
+use crate::exec::{Clock, SystemClock};
 
 /// Why a configuration cannot be put in force. The one in force stays.
 #[derive(Debug, thiserror::Error)]
@@ -32,20 +32,9 @@ pub enum CompileError {
     /// Template files.
     #[error(transparent)]
     Templates(#[from] TemplatesError),
-    /// A template inside the configuration.
-    #[error("receiver {receiver:?}, {integration}[{index}].{field}: {source}")]
-    Template {
-        /// The receiver.
-        receiver: String,
-        /// Such as `email_configs`.
-        integration: &'static str,
-        /// Which of them.
-        index: usize,
-        /// The key.
-        field: String,
-        /// What is wrong.
-        source: Box<crate::text::go_template::TemplateError>,
-    },
+    /// Templates inside the configuration, by path.
+    #[error("{}", .0.join("\n"))]
+    Template(Vec<String>),
 }
 
 /// Makes the integrations of one receiver; tests put their own in.
@@ -71,8 +60,14 @@ impl Compiled {
         let tree = RouteTree::compile(config.route.as_ref()).map_err(CompileError::Invalid)?;
         let templates = Arc::new(NotificationTemplates::load(&config.templates, base, clock.clone())?);
         let mut receivers = HashMap::new();
+        let mut problems = Problems::default();
+        check_templates(&config, &templates, &mut problems);
+        if !problems.is_empty() {
+            return Err(CompileError::Template(
+                problems.into_vec().into_iter().map(|(path, message)| format!("{path}: {message}")).collect(),
+            ));
+        }
         for receiver in &config.receivers {
-            check_templates(receiver, &templates)?;
             receivers.insert(receiver.name.clone(), build(&config, receiver, &templates));
         }
         let named = config.time_intervals.iter().chain(&config.mute_time_intervals);
@@ -81,16 +76,26 @@ impl Compiled {
     }
 }
 
-fn check_templates(receiver: &Receiver, templates: &NotificationTemplates) -> Result<(), CompileError> {
-    texts(receiver).into_iter().try_for_each(|t| {
-        templates.check(t.text).map_err(|source| CompileError::Template {
-            receiver: receiver.name.clone(),
-            integration: t.integration,
-            index: t.index,
-            field: t.field,
-            source: Box::new(source),
-        })
-    })
+/// Notes what is wrong with the template files and with the templates inside a valid configuration, by path; `base` is the folder
+/// that relative names are meant from. Reads files.
+pub fn validate_templates(config: &AlertmanagerConfig, base: &Path, problems: &mut Problems) {
+    match NotificationTemplates::load(&config.templates, base, Arc::new(SystemClock)) {
+        Ok(templates) => check_templates(config, &templates, problems),
+        Err(e) => problems.add("templates", e.to_string()),
+    }
+}
+
+fn check_templates(config: &AlertmanagerConfig, templates: &NotificationTemplates, problems: &mut Problems) {
+    let mut check = |path: String, text: &str| {
+        if let Err(e) = templates.check(text) {
+            problems.add(path, e.to_string());
+        }
+    };
+    for (r, receiver) in config.receivers.iter().enumerate() {
+        for t in texts(receiver) {
+            check(format!("receivers[{r}].{}[{}].{}", t.integration, t.index, t.field), t.text);
+        }
+    }
 }
 
 /// A template of a receiver and where it stands.

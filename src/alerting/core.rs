@@ -7,22 +7,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::compiled::Compiled;
 use super::dispatch;
 use super::group::{Group, GroupId};
+use super::in_flight::InFlight;
 use super::inhibit::Inhibitor;
-use super::metrics::{ALERTS, GROUPS, RECEIVED, REFUSED, SILENCES};
+use super::metrics::{ALERTS, GROUPS, RECEIVED, REFUSED, SILENCE_EVENTS, SILENCES};
 use super::nflog::Nflog;
 use super::notify::record_stage;
-use super::observer::Observer;
-use super::silence::{SilenceState, Silences};
+use super::observer::{Because, Event, Observer, SilenceEvent};
+use super::silence::{Silence, SilenceState, Silences};
 use super::store::{AlertStore, StoredAlert};
 use crate::exec::{CancellationToken, Clock};
 use crate::model::TimestampMs;
 use crate::state::StateDb;
+
+/// Who sends alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The rules, which tell of their alerts themselves.
+    Rules,
+    /// Clients of the API.
+    Clients,
+    /// The state file at the start.
+    File,
+}
 
 /// How many alerts may be known at once. Each costs a few kilobytes and a place in a group.
 const MAX_ALERTS: usize = 200_000;
@@ -40,7 +51,7 @@ pub(super) struct Core {
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
     pub compiled: ArcSwap<Compiled>,
-    pub recovering: watch::Sender<HashSet<String>>,
+    pub in_flight: Arc<InFlight>,
     pub started_at: TimestampMs,
     pub world: Mutex<World>,
     pub silences: Mutex<Silences>,
@@ -72,8 +83,30 @@ impl Core {
 
     /// Takes alerts in and hands them to their groups. Gives the versions that are now known, and how many were refused because
     /// there are too many.
-    pub fn ingest(self: &Arc<Self>, alerts: Vec<StoredAlert>) -> (Vec<Arc<StoredAlert>>, usize) {
+    pub fn ingest(self: &Arc<Self>, alerts: Vec<StoredAlert>, origin: Origin) -> (Vec<Arc<StoredAlert>>, usize) {
         let now = self.clock.now_ms();
+        let (taken, refused, changed) = self.take_in(alerts, now);
+        if origin == Origin::Clients {
+            for (alert, firing) in changed {
+                (self.observer)(&Event::Alert {
+                    labels: &alert.alert.labels,
+                    fingerprint: alert.fingerprint,
+                    firing,
+                    because: Because::Posted,
+                });
+            }
+        }
+        (taken, refused)
+    }
+
+    /// The part of [`Core::ingest`] under the lock; gives beside it the alerts that began or ended by it, and whether they fire now.
+    #[allow(clippy::type_complexity, reason = "three lists for one caller")]
+    fn take_in(
+        self: &Arc<Self>,
+        alerts: Vec<StoredAlert>,
+        now: TimestampMs,
+    ) -> (Vec<Arc<StoredAlert>>, usize, Vec<(Arc<StoredAlert>, bool)>) {
+        let mut changed = Vec::new();
         let (mut taken, mut refused) = (Vec::with_capacity(alerts.len()), 0);
         let mut world = self.world();
         // Loaded under the lock, so that a reload cannot come between the tree and the groups.
@@ -83,7 +116,12 @@ impl Core {
                 refused += 1;
                 continue;
             }
+            let fired = world.store.get(alert.fingerprint).is_some_and(|a| !a.resolved_at(now));
             let known = world.store.put(alert, now);
+            let fires = !known.resolved_at(now);
+            if fires != fired {
+                changed.push((known.clone(), fires));
+            }
             let status = if known.resolved_at(now) { "resolved" } else { "firing" };
             RECEIVED.with_label_values(&[status]).inc();
             world.inhibitor.update(&known);
@@ -92,7 +130,33 @@ impl Core {
             taken.push(known);
         }
         REFUSED.with_label_values(&["too_many"]).inc_by(refused as u64);
-        (taken, refused)
+        (taken, refused, changed)
+    }
+
+    /// Counts and tells what happened to a silence.
+    pub fn note_silence(&self, silence: &Silence, change: SilenceEvent, now: TimestampMs) {
+        SILENCE_EVENTS.with_label_values(&[change.as_str()]).inc();
+        (self.observer)(&Event::Silence { silence, state: silence.state(now), change });
+    }
+
+    /// Tells what time alone did after `from` and up to `to`: silences that began or ended, alerts that nobody sent again.
+    fn note_passed(&self, from: TimestampMs, to: TimestampMs) {
+        let passed = self.silences().passed(from, to);
+        for (silence, change) in passed {
+            self.note_silence(&silence, change, to);
+        }
+        let inside = |a: &&Arc<StoredAlert>| from < a.alert.ends_at && a.alert.ends_at <= to;
+        // An end that was told in time lies before the moment it was told at.
+        let guessed = |a: &&Arc<StoredAlert>| a.alert.ends_at > a.alert.updated_at;
+        let ended: Vec<_> = self.world().store.iter().filter(inside).filter(guessed).cloned().collect();
+        for alert in ended {
+            (self.observer)(&Event::Alert {
+                labels: &alert.alert.labels,
+                fingerprint: alert.fingerprint,
+                firing: false,
+                because: Because::Timeout,
+            });
+        }
     }
 
     /// Puts a new configuration in force.
@@ -110,12 +174,15 @@ impl Core {
 
     /// Clears away what is over, until the process stops.
     pub async fn maintain(self: Arc<Self>) {
+        let mut last = self.started_at;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(MAINTENANCE) => {}
             }
             let now = self.clock.now_ms();
+            self.note_passed(last, now);
+            last = now;
             let mut ops = self.silences().collect_garbage(now);
             ops.extend(self.nflog().collect_garbage(now));
             let _counted = record_stage::commit(&self.state, ops, now).await;

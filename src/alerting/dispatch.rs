@@ -10,7 +10,7 @@ use super::compiled::Compiled;
 use super::core::{Core, World};
 use super::group::{self, Group, GroupId};
 use super::intent::Intent;
-use super::metrics::{INTENTS_OPEN, NOTIFICATIONS, SUPPRESSED};
+use super::metrics::{INTENTS_OPEN, NOTIFICATIONS, SUPPRESSED, TOLD_DELAY};
 use super::nflog::NflogEntry;
 use super::notify::retry_stage::{self, Outcome};
 use super::notify::{Integration, Notification, dedup_stage, mute_stage, record_stage};
@@ -232,11 +232,7 @@ fn audible(
 /// Tells one integration, if there is anything to tell. `intent` comes without its data.
 async fn tell(core: &Arc<Core>, integration: &Integration, mut intent: Intent, alerts: &[AlertData]) -> bool {
     let key = intent.key();
-    // What a killed process may have sent is cleared up first, or it would be sent twice.
-    let mut recovering = core.recovering.subscribe();
-    if recovering.wait_for(|open| !open.contains(&key)).await.is_err() {
-        return false;
-    }
+    let _claim = core.in_flight.claim(&key).await;
     let now = core.clock.now_ms();
     let told = core.nflog().get(&key).cloned();
     let decided = dedup_stage::decide(
@@ -251,6 +247,7 @@ async fn tell(core: &Arc<Core>, integration: &Integration, mut intent: Intent, a
     let mut shown: Vec<_> =
         alerts.iter().filter(|a| integration.send_resolved || a.status == Status::Firing).cloned().collect();
     intent.created_at = now;
+    intent.possible_repeat = core.in_flight.is_doubtful(&key);
     if shown.is_empty() {
         // All is over and that is not told: only the log takes note.
         record_told(core, &intent).await;
@@ -273,20 +270,18 @@ pub(super) async fn deliver(core: &Arc<Core>, integration: &Integration, intent:
         fallback_for: intent.fallback_for.as_deref(),
         ..Notification::new(&intent.data, &intent.group_key)
     };
-    let labels = |status: Status| {
-        intent.data.alerts.iter().filter(|a| a.status == status).map(|a| &a.labels).collect::<Vec<_>>()
-    };
     let patience = Duration::from_millis(intent.patience_ms.unsigned_abs());
+    let mut last = (0, intent.possible_repeat);
     let outcome = retry_stage::send(integration, &notification, patience, &core.stop, |attempt| {
+        last = (attempt.number, attempt.possible_repeat);
         (core.observer)(&Event::Attempt {
             receiver: &intent.receiver,
             integration: integration.kind,
             group_key: &intent.group_key,
             reason: intent.data.reason,
-            firing: labels(Status::Firing),
-            resolved: labels(Status::Resolved),
+            alerts: &intent.data.alerts,
             attempt: attempt.number,
-            possible_repeat: intent.possible_repeat,
+            possible_repeat: attempt.possible_repeat,
             latency: attempt.latency,
             error: attempt.error.map(|e| e.message.as_str()),
             retried: attempt.retried,
@@ -300,16 +295,48 @@ pub(super) async fn deliver(core: &Arc<Core>, integration: &Integration, intent:
     match outcome {
         Outcome::Sent => {
             count("ok");
+            core.in_flight.ended(&intent.key(), false);
+            tell_of_it(core, integration, intent, last);
             record_told(core, intent).await;
             true
         }
-        Outcome::Failed(error) => {
+        Outcome::Failed { error, doubtful } => {
             count("failed");
+            core.in_flight.ended(&intent.key(), doubtful);
             tracing::warn!(receiver = %intent.receiver, integration = integration.kind, group = %intent.group_key, %error, "notification failed; the next flush tries again");
             record_stage::close(&core.state, intent, None, core.clock.now_ms()).await;
             false
         }
         Outcome::Interrupted => false,
+    }
+}
+
+/// Says of each alert that the receiver did not know of as it is now that it was told, and how late.
+fn tell_of_it(core: &Core, integration: &Integration, intent: &Intent, (attempt, possible_repeat): (u32, bool)) {
+    let now = core.clock.now_ms();
+    let before = core.nflog().get(&intent.key()).cloned();
+    for alert in &intent.data.alerts {
+        let fingerprint = u64::from_str_radix(&alert.fingerprint, 16).unwrap_or_default();
+        let (known, since) = match alert.status {
+            Status::Firing => (before.as_ref().is_some_and(|b| b.firing.contains(&fingerprint)), alert.starts_at.0),
+            Status::Resolved => (before.as_ref().is_some_and(|b| b.resolved.contains(&fingerprint)), alert.ends_at.0),
+        };
+        if known {
+            continue;
+        }
+        let delay = Duration::from_millis(u64::try_from(now - since.unwrap_or(now)).unwrap_or(0));
+        TOLD_DELAY
+            .with_label_values(&[intent.receiver.as_str(), integration.kind, alert.status.as_str()])
+            .observe(delay.as_secs_f64());
+        (core.observer)(&Event::Told {
+            alert,
+            receiver: &intent.receiver,
+            integration: integration.kind,
+            group_key: &intent.group_key,
+            attempt,
+            possible_repeat,
+            delay,
+        });
     }
 }
 

@@ -152,11 +152,11 @@ impl Group {
         let before = std::mem::replace(&mut self.lock().suppressed, now_quiet.clone());
         for (fp, (labels, by)) in &now_quiet {
             if before.get(fp).is_none_or(|(_, was)| was != by) {
-                (core.observer)(&Event::Suppressed { labels, group_key: key, by });
+                (core.observer)(&Event::Suppressed { labels, fingerprint: *fp, group_key: key, by });
             }
         }
-        for (labels, _) in before.iter().filter(|(fp, _)| !now_quiet.contains_key(fp)).map(|(_, v)| v) {
-            (core.observer)(&Event::Unsuppressed { labels, group_key: key });
+        for (fp, (labels, _)) in before.iter().filter(|(fp, _)| !now_quiet.contains_key(fp)) {
+            (core.observer)(&Event::Unsuppressed { labels, fingerprint: *fp, group_key: key });
         }
     }
 }

@@ -1,22 +1,22 @@
 //! What the rest of the program holds of the alertmanager.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::compiled::{BuildIntegrations, CompileError, Compiled, real_integrations};
-use super::core::Core;
+use super::core::{Core, Origin};
+use super::in_flight::{Claim, InFlight};
 use super::inhibit::Inhibitor;
 use super::intent::Intent;
 use super::metrics::{RECOVERED, REFUSED};
 use super::nflog::Nflog;
 use super::notify::mute_stage;
 use super::notify::record_stage::{self, commit};
-use super::observer::{Event, Observer, Suppression};
+use super::observer::{Observer, Suppression};
 use super::route::RouteTree;
 use super::silence::{Silence, SilenceChange, SilenceError, Silences};
 use super::store::StoredAlert;
@@ -148,7 +148,6 @@ impl AlertingHandle {
             what: "read",
             source: Arc::new(redb::Error::Io(std::io::Error::other(e.to_string()))),
         })??;
-        let open = loaded.intents.iter().map(Intent::key).collect::<HashSet<_>>();
         let core = Arc::new(Core {
             clock: options.clock,
             state: options.state,
@@ -158,17 +157,20 @@ impl AlertingHandle {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             compiled: ArcSwap::from_pointee(compiled_empty()),
-            recovering: watch::Sender::new(open),
+            in_flight: InFlight::new(),
             started_at: now,
             world: Default::default(),
             silences: std::sync::Mutex::new(loaded.silences),
             nflog: std::sync::Mutex::new(loaded.nflog),
         });
-        core.install(compiled, inhibitor);
-        core.ingest(loaded.alerts);
+        // Before there are groups: their flushes wait until this is cleared up, or it would be told twice.
         for intent in loaded.intents {
-            core.tasks.spawn(recover(core.clone(), intent));
+            if let Some(claim) = core.in_flight.try_claim(&intent.key()) {
+                core.tasks.spawn(recover(core.clone(), intent, claim));
+            }
         }
+        core.install(compiled, inhibitor);
+        core.ingest(loaded.alerts, Origin::File);
         core.tasks.spawn(core.clone().maintain());
         core.tasks.spawn(persist::run(core.clone()));
         core.show(now);
@@ -180,7 +182,8 @@ impl AlertingHandle {
     pub fn send(&self, alerts: Vec<Alert>) -> usize {
         let (empty, good): (Vec<_>, Vec<_>) = alerts.into_iter().partition(|a| a.labels.is_empty());
         REFUSED.with_label_values(&["no_labels"]).inc_by(empty.len() as u64);
-        let (_, refused) = self.core.ingest(good.into_iter().map(|a| StoredAlert::new(a, false)).collect());
+        let good = good.into_iter().map(|a| StoredAlert::new(a, false)).collect();
+        let (_, refused) = self.core.ingest(good, Origin::Rules);
         refused + empty.len()
     }
 
@@ -210,7 +213,7 @@ impl AlertingHandle {
             }
         }
         REFUSED.with_label_values(&["invalid"]).inc_by(problems.len() as u64);
-        let (taken, refused) = self.core.ingest(good);
+        let (taken, refused) = self.core.ingest(good, Origin::Clients);
         let ops = taken.iter().map(|a| persist::alert_op(a)).chain([persist::alive_op(now)]).collect();
         let stored = if taken.is_empty() { Ok(()) } else { commit(&self.core.state, ops, now).await };
         if !problems.is_empty() {
@@ -327,8 +330,8 @@ impl AlertingHandle {
             change
         };
         let stored = commit(&self.core.state, change.ops.clone(), now).await;
-        for silence in &change.versions {
-            (self.core.observer)(&Event::Silence { silence, state: silence.state(now) });
+        for (silence, event) in &change.versions {
+            self.core.note_silence(silence, *event, now);
         }
         stored.map(|()| change.id).map_err(|e| SilenceError::NotStored(e.to_string()))
     }
@@ -443,8 +446,8 @@ fn compiled_empty() -> Compiled {
     }
 }
 
-/// Sends what a killed process may not have sent; then the group may go on.
-async fn recover(core: Arc<Core>, intent: Intent) {
+/// Sends what a killed process may not have sent; then, with the claim given back, the group may go on.
+async fn recover(core: Arc<Core>, intent: Intent, _claim: Claim) {
     let compiled = core.compiled.load_full();
     let found = compiled
         .receivers
@@ -460,8 +463,4 @@ async fn recover(core: Arc<Core>, intent: Intent) {
         }
     };
     RECOVERED.with_label_values(&[outcome]).inc();
-    let key = intent.key();
-    core.recovering.send_modify(|open| {
-        open.remove(&key);
-    });
 }

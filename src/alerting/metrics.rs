@@ -30,6 +30,22 @@ pub static LATENCY: LazyLock<HistogramVec> = LazyLock::new(|| {
         &["integration"],
     )
 });
+/// How late receivers are told.
+pub static TOLD_DELAY: LazyLock<HistogramVec> = LazyLock::new(|| {
+    metrics::delays_vec(
+        "campanile_alerting_told_delay_seconds",
+        "Time from the begin (or end) of an alert until a receiver was told of it.",
+        &["receiver", "integration", "status"],
+    )
+});
+/// What happened to silences.
+pub static SILENCE_EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_alerting_silence_events_total",
+        "Silences that were created, changed, expired, began or ended.",
+        &["event"],
+    )
+});
 /// Alerts that were taken in, by whether they fired.
 pub static RECEIVED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     metrics::counter_vec("campanile_alerting_alerts_received_total", "Alerts taken in, by status.", &["status"])

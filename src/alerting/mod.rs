@@ -9,6 +9,7 @@
 //! | `route` | the compiled tree |
 //! | `dispatch`, `group` | alerts to groups; a group's timer and flush |
 //! | `inhibit`, `silence`, `time_interval` | what keeps alerts quiet |
+//! | `in_flight` | one notification at a time under each key |
 //! | `nflog`, `intent`, `persist` | what was told, what is to be told, the alerts: in the state file |
 //! | `notify` | the steps of a notification, and one file for each kind of receiver |
 //! | `template_data`, `template_values`, `templates`, `default_templates` | what a message is made of |
@@ -24,6 +25,7 @@ pub mod default_templates;
 mod dispatch;
 mod group;
 mod handle;
+mod in_flight;
 pub mod inhibit;
 pub mod intent;
 pub mod metrics;
@@ -40,9 +42,9 @@ pub mod templates;
 pub mod time_interval;
 pub mod trial;
 
-pub use compiled::CompileError;
+pub use compiled::{CompileError, validate_templates};
 pub use handle::{AlertStatus, AlertingError, AlertingHandle, AlertingOptions, GroupStatus, PostError, PostedAlert};
-pub use observer::{Event, Observer, Suppression};
+pub use observer::{Because, Event, Observer, SilenceEvent, Suppression};
 
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,26 @@ impl Route {
         }
     }
 
+    /// Its own matchers, sorted; those of the routes above it are not among them.
+    pub fn matchers(&self) -> &[AlertMatcher] {
+        &self.matchers.0
+    }
+
+    /// Whether an alert that reached it is shown to the routes after it as well.
+    pub fn continues(&self) -> bool {
+        self.continue_matching
+    }
+
+    /// The routes below it, in order.
+    pub fn children(&self) -> &[Arc<Route>] {
+        &self.children
+    }
+
+    /// Whether its own matchers hold.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.matchers.match_all(labels)
+    }
+
     fn collect(self: &Arc<Self>, labels: &Labels, out: &mut Vec<Arc<Route>>) -> bool {
         if !self.matchers.match_all(labels) {
             return false;
@@ -107,6 +127,11 @@ impl RouteTree {
         Ok(RouteTree { root })
     }
 
+    /// The route that takes every alert.
+    pub fn root(&self) -> Option<&Arc<Route>> {
+        self.root.as_ref()
+    }
+
     /// The routes that an alert with these labels reaches, in order. An alert that matches no child of a route belongs to the route itself.
     pub fn matching(&self, labels: &Labels) -> Vec<Arc<Route>> {
         let mut out = Vec::new();
@@ -128,7 +153,8 @@ fn compile(
         matchers.push(AlertMatcher::new(name, MatchOp::Equal, value)?);
     }
     for (name, value) in &config.match_re {
-        matchers.push(AlertMatcher::new(name, MatchOp::Regex, value)?);
+        // Anchored in words, too: the key that receivers see is Alertmanager's.
+        matchers.push(AlertMatcher::new(name, MatchOp::Regex, format!("^(?:{value})$"))?);
     }
     matchers.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     let own = matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::observer::SilenceEvent;
 use crate::config::AlertMatcher;
 use crate::model::{Labels, MatchOp, TimestampMs};
 use crate::state::{Op, Row as StateRow, Table};
@@ -164,8 +165,8 @@ pub struct SilenceChange {
     pub id: String,
     /// Rows to write before the change is acknowledged.
     pub ops: Vec<Op>,
-    /// New versions, in order: first what was expired, then what was made.
-    pub versions: Vec<Arc<Silence>>,
+    /// New versions and what happened to them, in order: first what was expired, then what was made.
+    pub versions: Vec<(Arc<Silence>, SilenceEvent)>,
 }
 
 /// All silences, a copy in memory of the table of the state file.
@@ -216,11 +217,11 @@ impl Silences {
         if !new.id.is_empty() {
             let old = self.by_id.get(&new.id).ok_or(SilenceError::NotFound)?;
             if can_change(old, &new, now) {
-                versions.push(Arc::new(new));
+                versions.push((Arc::new(new), SilenceEvent::Changed));
                 return Ok(change(versions));
             }
             if old.state(now) != SilenceState::Expired {
-                versions.push(expired(old, now));
+                versions.push((expired(old, now), SilenceEvent::Expired));
             }
         }
         if self.by_id.len() >= MAX_SILENCES {
@@ -228,7 +229,7 @@ impl Silences {
         }
         new.id = uuid::Uuid::new_v4().to_string();
         new.starts_at = new.starts_at.max(now);
-        versions.push(Arc::new(new));
+        versions.push((Arc::new(new), SilenceEvent::Created));
         Ok(change(versions))
     }
 
@@ -238,12 +239,12 @@ impl Silences {
         if old.state(now) == SilenceState::Expired {
             return Ok(SilenceChange { id: id.to_owned(), ops: Vec::new(), versions: Vec::new() });
         }
-        Ok(change(vec![expired(old, now)]))
+        Ok(change(vec![(expired(old, now), SilenceEvent::Expired)]))
     }
 
     /// Puts planned versions in force.
     pub fn apply(&mut self, change: &SilenceChange) {
-        for s in &change.versions {
+        for (s, _) in &change.versions {
             self.by_id.insert(s.id.clone(), s.clone());
         }
     }
@@ -255,6 +256,22 @@ impl Silences {
             *counts.entry(s.state(now)).or_insert(0) += 1;
         }
         counts
+    }
+
+    /// The silences that time alone brought into force, or over, after `from` and up to `to`.
+    pub fn passed(&self, from: TimestampMs, to: TimestampMs) -> Vec<(Arc<Silence>, SilenceEvent)> {
+        let inside = |t: TimestampMs| from < t && t <= to;
+        let mut out = Vec::new();
+        for s in self.by_id.values() {
+            // One that was ended by hand has its end where it was changed, and one that begins at once where it was made.
+            if inside(s.starts_at) && s.starts_at > s.updated_at {
+                out.push((s.clone(), SilenceEvent::Began));
+            }
+            if inside(s.ends_at) && s.ends_at > s.updated_at {
+                out.push((s.clone(), SilenceEvent::Ended));
+            }
+        }
+        out
     }
 
     /// Forgets silences that ended long ago; gives the changes for the file.
@@ -271,10 +288,10 @@ impl Silences {
     }
 }
 
-fn change(versions: Vec<Arc<Silence>>) -> SilenceChange {
+fn change(versions: Vec<(Arc<Silence>, SilenceEvent)>) -> SilenceChange {
     SilenceChange {
-        id: versions.last().map(|s| s.id.clone()).unwrap_or_default(),
-        ops: versions.iter().map(|s| s.put_op()).collect(),
+        id: versions.last().map(|(s, _)| s.id.clone()).unwrap_or_default(),
+        ops: versions.iter().map(|(s, _)| s.put_op()).collect(),
         versions,
     }
 }

@@ -421,5 +421,48 @@ async fn a_fallback_is_told_what_a_dead_receiver_cannot_be() {
     ];
     let near = |a: &(i64, String, Status), b: &(i64, &str, Status)| (a.0 - b.0).abs() <= 30 && a.1 == b.1 && a.2 == b.2;
     assert!(told.len() == want.len() && told.iter().zip(&want).all(|(a, b)| near(a, b)), "{told:?}");
+async fn what_follows_an_attempt_without_an_answer_is_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let busy = SendError::temporary(FailureReason::ServerError, "503");
+    // The first attempt gets no answer until the patience is over; the second, at the next flush, gets one that says no.
+    let bell = start_at(dir.path(), CONFIG, EPOCH_MS, vec![Err(None), Err(Some(busy))]).await;
+    bell.send("A", "1", LONG);
+    run(30_000).await;
+    let marks = |bell: &Bell| bell.sink.told.lock().unwrap().iter().map(|t| t.possible_repeat).collect::<Vec<_>>();
+    assert_eq!(marks(&bell), [false, true, true]);
+    // What comes after a success is none.
+    bell.send("A", "2", LONG);
+    run(5000).await;
+    assert_eq!(marks(&bell), [false, true, true, false]);
+    let events = bell.events.lock().unwrap().join("\n");
+    assert_eq!(events.matches("Told {").count(), 2, "{events}");
+    bell.handle.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_time_does_is_told_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let bell = start(dir.path(), CONFIG).await;
+    let silence = silence::Silence {
+        id: String::new(),
+        matchers: vec![crate::config::alert_matcher::parse_matcher("alertname=B").unwrap()],
+        starts_at: bell.clock.now_ms() + 60_000,
+        ends_at: bell.clock.now_ms() + 120_000,
+        updated_at: 0,
+        created_by: "ann".to_owned(),
+        comment: String::new(),
+    };
+    bell.handle.set_silence(silence).await.unwrap();
+    let labels = Labels::from_pairs([("alertname", "A")]);
+    bell.handle.post(vec![PostedAlert { labels, ..PostedAlert::default() }]).await.unwrap();
+    // Nobody posts it again for resolve_timeout.
+    run(400_000).await;
+    let events = bell.events.lock().unwrap().clone();
+    let count = |parts: &[&str]| events.iter().filter(|e| parts.iter().all(|p| e.contains(p))).count();
+    for change in ["Created", "Began", "Ended"] {
+        assert_eq!(count(&["Silence {", &format!("change: {change}")]), 1, "{change}: {events:#?}");
+    }
+    assert_eq!(count(&["Alert {", "firing: true", "because: Posted"]), 1, "{events:#?}");
+    assert_eq!(count(&["Alert {", "firing: false", "because: Timeout"]), 1, "{events:#?}");
     bell.handle.shutdown().await;
 }

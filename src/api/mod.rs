@@ -23,6 +23,7 @@ use crate::alerting::AlertingHandle;
 use crate::config::Loaded;
 use crate::exec::permits::Permits;
 use crate::exec::{CancellationToken, Clock};
+use crate::notifier::NotifierHandle;
 use crate::query::{LogQueries, MetricQueries};
 use crate::rules::RuleManager;
 use crate::scrape::ScrapeHandle;
@@ -48,6 +49,8 @@ pub struct ApiState {
     pub rules: Arc<RuleManager>,
     /// The bell.
     pub alerting: AlertingHandle,
+    /// The Alertmanagers outside.
+    pub notifier: NotifierHandle,
     /// The configuration in force.
     pub config: Arc<ArcSwap<Loaded>>,
     /// Why the last reload failed; empty if it did not.

@@ -10,6 +10,7 @@ use crate::logql::engine::{Output, Query};
 use crate::logql::storage::Direction;
 use crate::model::alert::Alert;
 use crate::model::{Column, Labels, Matcher, TimestampMs};
+use crate::notifier::NotifierHandle;
 use crate::promql::engine::QueryOptions;
 use crate::query::metric_queries::Times;
 use crate::query::{LogQueries, MetricQueries};
@@ -107,43 +108,55 @@ pub(super) struct RuleResults {
 }
 
 impl RuleAppender for RuleResults {
-    fn append(&self, samples: Vec<InstantSample>, t: TimestampMs) -> BoxFuture<'_, Result<AppendReport, String>> {
+    fn append(
+        &self,
+        results: Vec<Vec<InstantSample>>,
+        t: TimestampMs,
+    ) -> BoxFuture<'_, Result<Vec<AppendReport>, String>> {
         let db = self.db.clone();
         async move {
-            let appended = tokio::task::spawn_blocking(move || append(&db, &samples, t)).await;
+            let appended = tokio::task::spawn_blocking(move || append(&db, &results, t)).await;
             appended.map_err(|e| e.to_string())?
         }
         .boxed()
     }
 }
 
-fn append(db: &Db, samples: &[InstantSample], t: TimestampMs) -> Result<AppendReport, String> {
-    let mut report = AppendReport::default();
+fn append(db: &Db, results: &[Vec<InstantSample>], t: TimestampMs) -> Result<Vec<AppendReport>, String> {
+    let mut reports = Vec::with_capacity(results.len());
     let mut appender = db.appender();
-    for s in samples {
-        let appended = appender.series(&s.labels).and_then(|r| match &s.histogram {
-            None => appender.float_in_order(r, t, s.value),
-            Some(h) => appender.histogram(r, t, h, 0),
-        });
-        if let Err(e) = appended {
-            report.refused += 1;
-            report.first_reason.get_or_insert_with(|| refusal(e, &s.labels));
+    for samples in results {
+        let mut report = AppendReport::default();
+        for s in samples {
+            let appended = appender.series(&s.labels).and_then(|r| match &s.histogram {
+                None => appender.float_in_order(r, t, s.value),
+                Some(h) => appender.histogram(r, t, h, 0),
+            });
+            if let Err(e) = appended {
+                report.refused += 1;
+                report.first_reason.get_or_insert_with(|| refusal(e, &s.labels));
+            }
         }
+        reports.push(report);
     }
     appender.commit().map_err(|e| e.to_string())?;
-    Ok(report)
+    Ok(reports)
 }
 
 fn refusal(e: AppendError, labels: &Labels) -> String {
     format!("{e}: {labels}")
 }
 
-/// Alerts of rules go to the built-in alertmanager.
-pub(super) struct Bell(pub(super) AlertingHandle);
+/// Alerts of rules go to the built-in alertmanager and to those outside.
+pub(super) struct Bell {
+    pub(super) alerting: AlertingHandle,
+    pub(super) outside: NotifierHandle,
+}
 
 impl AlertSink for Bell {
     fn send(&self, alerts: Vec<Alert>) {
+        self.outside.send(&alerts);
         // What does not fit is counted there; firing alerts are sent again and again.
-        let _counted = self.0.send(alerts);
+        let _counted = self.alerting.send(alerts);
     }
 }

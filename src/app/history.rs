@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::alerting::template_data::Status;
 use crate::alerting::{Event, Observer};
 use crate::exec::throttled_log::Throttle;
 use crate::exec::{CancellationToken, Clock};
 use crate::logs::Store;
+use crate::model::time::rfc3339_ms;
 use crate::model::{Labels, LabelsBuilder, LogEntry, LogStream};
 use crate::rules::{AlertState, Transition, TransitionObserver};
 
@@ -26,6 +28,9 @@ static COMPLAINTS: Throttle = Throttle::new(10_000);
 const QUEUE: usize = 10_000;
 /// Lines that go to the log store at once.
 const BATCH: usize = 500;
+
+/// Alerts that the line of one attempt names, firing and resolved ones each: a line of the log store is 256 KiB at most.
+const MOST_ALERTS_SHOWN: usize = 100;
 
 struct Line {
     event: &'static str,
@@ -86,87 +91,145 @@ impl History {
 
     fn alerting_event(&self, event: &Event<'_>) {
         match event {
-            Event::Attempt {
-                receiver,
-                integration,
-                group_key,
-                reason,
-                firing,
-                resolved,
-                attempt,
-                possible_repeat,
-                latency,
-                error,
-                retried,
-            } => {
-                let (attempt, seconds) = (attempt.to_string(), format!("{:.3}", latency.as_secs_f64()));
-                let outcome = if error.is_none() { "sent" } else { "failed" };
+            Event::Attempt { .. } => self.attempt(event),
+            Event::Told { alert, receiver, integration, group_key, attempt, possible_repeat, delay } => {
+                let (attempt, delay) = (attempt.to_string(), format!("{:.3}", delay.as_secs_f64()));
                 let fields = json!({
-                    "receiver": receiver, "integration": integration, "group_key": group_key, "reason": format!("{reason:?}"),
-                    "firing": firing.iter().map(|l| l.to_string()).collect::<Vec<_>>(),
-                    "resolved": resolved.iter().map(|l| l.to_string()).collect::<Vec<_>>(),
-                    "outcome": outcome, "attempt": attempt, "latency_seconds": seconds, "error": error,
-                    "possible_repeat": possible_repeat, "retried": retried,
+                    "alert": alert.labels.to_string(), "annotations": alert.annotations, "status": alert.status.as_str(),
+                    "receiver": receiver, "integration": integration, "group_key": group_key,
+                    "possible_repeat": possible_repeat,
                 });
-                let names: Vec<&str> = firing.iter().chain(resolved).map(|l| l.value("alertname")).collect();
-                let level = if error.is_none() { "info" } else { "error" };
-                self.event(
-                    "notification",
-                    level,
-                    fields,
-                    &[
-                        ("receiver", receiver),
-                        ("integration", integration),
-                        ("group_key", group_key),
-                        ("alertname", names.first().copied().unwrap_or_default()),
-                        ("outcome", outcome),
-                        ("attempt", &attempt),
-                        ("latency_seconds", &seconds),
-                        ("error", error.unwrap_or_default()),
-                    ],
-                );
+                let metadata = [
+                    ("alertname", alert.labels.value("alertname")),
+                    ("fingerprint", alert.fingerprint.as_str()),
+                    ("status", alert.status.as_str()),
+                    ("receiver", *receiver),
+                    ("integration", *integration),
+                    ("group_key", *group_key),
+                    ("attempt", &attempt),
+                    ("delay_seconds", &delay),
+                ];
+                self.event("told", "info", fields, &metadata);
             }
-            Event::Suppressed { labels, group_key, by } => {
-                let fields = json!({"alert": labels.to_string(), "group_key": group_key, "by": by.kind(), "details": format!("{by:?}")});
-                self.event("suppressed", "info", fields, &self.alert_metadata(labels, &[("by", by.kind())]));
+            Event::Alert { labels, fingerprint, firing, because } => {
+                let to = if *firing { "firing" } else { "resolved" };
+                let from = if *firing { "inactive" } else { "firing" };
+                let fields = json!({"alert": labels.to_string(), "from": from, "to": to, "because": because.as_str()});
+                let more = [("from", from), ("to", to), ("because", because.as_str())];
+                let level = if *firing { "warn" } else { "info" };
+                self.event("alert", level, fields, &with_alert(labels, &hex(*fingerprint), &more));
             }
-            Event::Unsuppressed { labels, group_key } => {
+            Event::Suppressed { labels, fingerprint, group_key, by } => {
+                let details = by.details();
+                let fields =
+                    json!({"alert": labels.to_string(), "group_key": group_key, "by": by.kind(), "details": details});
+                let more = [("by", by.kind()), ("details", &details), ("group_key", *group_key)];
+                self.event("suppressed", "info", fields, &with_alert(labels, &hex(*fingerprint), &more));
+            }
+            Event::Unsuppressed { labels, fingerprint, group_key } => {
                 let fields = json!({"alert": labels.to_string(), "group_key": group_key});
-                self.event("unsuppressed", "info", fields, &self.alert_metadata(labels, &[]));
+                let more = [("group_key", *group_key)];
+                self.event("unsuppressed", "info", fields, &with_alert(labels, &hex(*fingerprint), &more));
             }
-            Event::Silence { silence, state } => {
+            Event::Silence { silence, state, change } => {
+                let matchers: Vec<String> = silence.matchers.iter().map(ToString::to_string).collect();
                 let fields = json!({
-                    "id": silence.id, "state": state.as_str(), "created_by": silence.created_by, "comment": silence.comment,
-                    "starts_at": crate::model::time::rfc3339_ms(silence.starts_at),
-                    "ends_at": crate::model::time::rfc3339_ms(silence.ends_at),
+                    "id": silence.id, "change": change.as_str(), "state": state.as_str(), "matchers": matchers,
+                    "created_by": silence.created_by, "comment": silence.comment,
+                    "starts_at": rfc3339_ms(silence.starts_at), "ends_at": rfc3339_ms(silence.ends_at),
                 });
-                self.event("silence", "info", fields, &[("silence_id", &silence.id), ("state", state.as_str())]);
+                let metadata = [
+                    ("silence_id", silence.id.as_str()),
+                    ("change", change.as_str()),
+                    ("state", state.as_str()),
+                    ("created_by", &silence.created_by),
+                ];
+                self.event("silence", "info", fields, &metadata);
             }
         }
     }
 
-    fn alert_metadata<'a>(&self, labels: &'a Labels, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let mut all = vec![("alertname", labels.value("alertname"))];
-        all.extend(more);
-        all
+    /// One attempt to notify; the alerts' names and fingerprints stand in the line, and in the metadata if there is only one.
+    fn attempt(&self, event: &Event<'_>) {
+        let Event::Attempt {
+            receiver,
+            integration,
+            group_key,
+            reason,
+            alerts,
+            attempt,
+            possible_repeat,
+            latency,
+            error,
+            retried,
+        } = event
+        else {
+            return;
+        };
+        let (attempt, seconds) = (attempt.to_string(), format!("{:.3}", latency.as_secs_f64()));
+        let outcome = if error.is_none() { "sent" } else { "failed" };
+        let of = |status: Status| {
+            let some = alerts.iter().filter(|a| a.status == status).take(MOST_ALERTS_SHOWN);
+            some.map(|a| json!({"alert": a.labels.to_string(), "fingerprint": a.fingerprint})).collect::<Vec<_>>()
+        };
+        let fields = json!({
+            "receiver": receiver, "integration": integration, "group_key": group_key, "reason": reason.as_str(),
+            "alerts": alerts.len(), "firing": of(Status::Firing), "resolved": of(Status::Resolved),
+            "outcome": outcome, "attempt": attempt, "latency_seconds": seconds, "error": error,
+            "possible_repeat": possible_repeat, "retried": retried,
+        });
+        // One name for all, if they have one.
+        let name = alerts.first().map_or("", |a| a.labels.value("alertname"));
+        let name = if alerts.iter().all(|a| a.labels.value("alertname") == name) { name } else { "" };
+        let fingerprint = match alerts {
+            [only] => only.fingerprint.as_str(),
+            _ => "",
+        };
+        let mut metadata = vec![
+            ("receiver", *receiver),
+            ("integration", *integration),
+            ("group_key", *group_key),
+            ("outcome", outcome),
+            ("attempt", &attempt),
+            ("latency_seconds", &seconds),
+        ];
+        let more = [("alertname", name), ("fingerprint", fingerprint), ("error", error.unwrap_or_default())];
+        metadata.extend(more.into_iter().filter(|(_, value)| !value.is_empty()));
+        self.event("notification", if error.is_none() { "info" } else { "error" }, fields, &metadata);
     }
+}
+
+fn hex(fingerprint: u64) -> String {
+    format!("{fingerprint:016x}")
+}
+
+fn with_alert<'a>(labels: &'a Labels, fingerprint: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut all = vec![("alertname", labels.value("alertname")), ("fingerprint", fingerprint)];
+    all.extend(more);
+    all
 }
 
 impl TransitionObserver for History {
     fn transition(&self, t: &Transition) {
         let word = |s: AlertState| if s == AlertState::Inactive { "resolved" } else { s.as_str() };
         let (from, to) = (t.from.as_str(), word(t.to));
-        let fingerprint = format!("{:016x}", t.labels.fingerprint());
+        let fingerprint = hex(t.labels.fingerprint());
         let fields = json!({
             "alert": t.labels.to_string(), "annotations": t.annotations, "from": from, "to": to,
-            "value": crate::model::sample::format_value(t.value), "group": t.group, "file": t.file,
+            "value": crate::model::sample::format_value(t.value), "group": t.group, "file": t.file, "because": "rule",
         });
         let level = if t.to == AlertState::Firing { "warn" } else { "info" };
         self.event(
             "alert",
             level,
             fields,
-            &[("alertname", t.labels.value("alertname")), ("fingerprint", &fingerprint), ("from", from), ("to", to)],
+            &[
+                ("alertname", t.labels.value("alertname")),
+                ("fingerprint", &fingerprint),
+                ("from", from),
+                ("to", to),
+                ("because", "rule"),
+            ],
         );
     }
 }

@@ -3,10 +3,11 @@
 mod bridges;
 mod history;
 mod reload;
+mod rule_state;
 mod signals;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,21 +19,23 @@ use tokio::task::JoinHandle;
 use crate::alerting::{AlertingHandle, AlertingOptions};
 use crate::api::{self, ApiState, Readiness, Reload};
 use crate::config::storage::WalSync;
-use crate::config::{ConfigDuration, Loaded, Problem};
+use crate::config::{ConfigDuration, Loaded, Problem, Problems};
 use crate::disk::dir_lock::DirLock;
 use crate::exec::permits::Permits;
 use crate::exec::throttled_log::Throttle;
 use crate::exec::{CancellationToken, Clock, SystemClock};
 use crate::logs;
+use crate::notifier::NotifierHandle;
 use crate::promql::engine::{Engine, EngineOptions};
 use crate::query::{LogQueries, MetricQueries};
-use crate::rules::{RuleManager, RuleServices, Snapshot};
+use crate::rules::{RuleManager, RuleServices};
 use crate::scrape::{InProcessTarget, ScrapeHandle};
-use crate::state::{Op, StateDb, Table};
+use crate::state::StateDb;
 use crate::telemetry::{metrics, process};
 use crate::tsdb;
 use history::History;
 use reload::Services;
+use rule_state::RuleStateFile;
 
 /// Settings of the command line: what needs a restart.
 #[derive(Clone, Debug)]
@@ -57,23 +60,28 @@ pub struct AppOptions {
 
 /// The longest a stop may take before what is left is given up.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// How often the state of alerts is written down; a killed process finds it at most this old.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
 /// Probes that `/probe` runs at once, and as many may wait: each holds a connection for up to its timeout.
 const PROBES_AT_ONCE: usize = 64;
-/// The one row of the table of rule state.
-const RULE_STATE_KEY: &[u8] = b"snapshot";
 
 /// The running server.
 pub struct App {
     services: Arc<Services>,
-    state: Arc<StateDb>,
     history: History,
     ready: Arc<Readiness>,
     shutdown: CancellationToken,
     server: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     _lock: DirLock,
+}
+
+/// Loads a configuration and checks what belongs to services that the loader does not know: the templates of notifications.
+pub fn load_checked(path: &Path) -> Result<Loaded, Vec<Problem>> {
+    let loaded = crate::config::load(Some(path))?;
+    let mut problems = Problems::default();
+    if let Some(alertmanager) = &loaded.config.alertmanager {
+        crate::alerting::validate_templates(alertmanager, &loaded.alertmanager_dir, &mut problems);
+    }
+    if problems.is_empty() { Ok(loaded) } else { Err(loaded.locate_alertmanager(problems)) }
 }
 
 /// All problems as lines, under a heading.
@@ -89,7 +97,7 @@ impl App {
         own_metrics();
         let lock = DirLock::acquire(&options.storage_path, &format!("listening on {}", options.listen_address))?;
         let path = options.config_file.clone();
-        let loaded = tokio::task::spawn_blocking(move || crate::config::load(Some(&path)))
+        let loaded = tokio::task::spawn_blocking(move || load_checked(&path))
             .await?
             .map_err(|p| anyhow!("the configuration has problems:\n{}", list_problems(&p)))?;
         for warning in &loaded.warnings {
@@ -138,15 +146,23 @@ impl App {
         )
         .await
         .context("cannot start the alertmanager")?;
+        let notifier = NotifierHandle::new(clock.clone());
+        // What waits for a permit of the rules is bounded by their groups, each of which asks for a few at a time.
+        let rule_state = RuleStateFile(state.clone());
+        let kept_rules = if stores.state_is_lost { None } else { rule_state.load().await };
         let rules = Arc::new(RuleManager::new(
             RuleServices {
-                querier: Arc::new(bridges::RuleQueries { metrics: metric_queries.clone(), logs: log_queries.clone() }),
+                querier: Arc::new(bridges::RuleQueries {
+                    metrics: metric_queries.with_own_permits(options.query_max_concurrency, usize::MAX),
+                    logs: log_queries.with_own_permits(options.query_max_concurrency, usize::MAX),
+                }),
                 appender: Arc::new(bridges::RuleResults { db: stores.db.clone() }),
-                sink: Arc::new(bridges::Bell(alerting.clone())),
+                sink: Arc::new(bridges::Bell { alerting: alerting.clone(), outside: notifier.clone() }),
+                keeper: Arc::new(rule_state),
                 observer: Arc::new(history.clone()),
                 clock: clock.clone(),
             },
-            saved_rule_state(&state, stores.fresh).await,
+            kept_rules,
         ));
         let scrape = ScrapeHandle::start(stores.db.clone(), clock.clone(), shutdown.clone());
         let probe_stores =
@@ -164,6 +180,7 @@ impl App {
             probes,
             rules: rules.clone(),
             alerting: alerting.clone(),
+            notifier: notifier.clone(),
             history: history.clone(),
             db: stores.db.clone(),
             logs: stores.logs.clone(),
@@ -187,6 +204,7 @@ impl App {
             scrape,
             rules,
             alerting,
+            notifier,
             config: services.config.clone(),
             reload_error: services.reload_error.clone(),
             config_loaded_ms: services.config_loaded_ms.clone(),
@@ -202,13 +220,12 @@ impl App {
         let server = tokio::spawn(api::serve::serve(listener, app, http_stop, api::serve::DRAIN));
         let background = vec![
             tokio::spawn(sync_stores(services.clone(), shutdown.clone())),
-            tokio::spawn(keep_rule_state(services.clone(), state.clone(), shutdown.clone())),
             tokio::spawn(watch::watch(services.clone(), shutdown.clone())),
         ];
         ready.set(true);
         signals::notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!(%address, data = %options.storage_path.display(), "campanile is ready");
-        Ok(App { services, state, history, ready, shutdown, server, background, _lock: lock })
+        Ok(App { services, history, ready, shutdown, server, background, _lock: lock })
     }
 
     /// Serves until SIGTERM or SIGINT, then stops everything in order: first what brings data in, then what tells of it, then
@@ -230,7 +247,7 @@ impl App {
         services.scrape.stop().await;
         services.probes.stop().await;
         services.rules.stop().await;
-        save_rule_state(services, &self.state).await;
+        services.notifier.stop().await;
         services.alerting.shutdown().await;
         if let Err(e) = self.server.await {
             tracing::error!(error = %e, "the HTTP server ended badly");
@@ -261,8 +278,8 @@ struct StoreHandles {
     state: Arc<StateDb>,
     db: Arc<tsdb::Db>,
     logs: Arc<logs::Store>,
-    /// Whether there was no state file: nothing is to be restored.
-    fresh: bool,
+    /// Whether there are metrics of an earlier run but not its state.
+    state_is_lost: bool,
 }
 
 async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<StoreHandles> {
@@ -280,20 +297,23 @@ async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock
     };
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<StoreHandles> {
         let state_file = dir.join("state.redb");
+        let metrics = dir.join("metrics");
         let fresh = !state_file.try_exists()?;
+        let ran_before = metrics.try_exists()?;
         let state = StateDb::open(&state_file).context("cannot open the state file")?;
+        let state_is_lost = ran_before && (fresh || state.set_aside.is_some());
         if let Some((path, why)) = &state.set_aside {
             tracing::error!(path = %path.display(), why, "the state file is damaged and set aside; silences and alert state begin empty");
         }
         // Both logs are replayed at once; each store keeps to one core for most of it.
         let (db, logs) = std::thread::scope(|s| {
             let logs = s.spawn(|| logs::Store::open(&dir.join("logs"), log_options));
-            let db = tsdb::Db::open(&dir.join("metrics"), db_options);
+            let db = tsdb::Db::open(&metrics, db_options);
             (db, logs.join())
         });
         let logs = logs.map_err(|_| anyhow!("opening the log store panicked"))?.context("cannot open the log store")?;
         let db = db.context("cannot open the metrics store")?;
-        Ok(StoreHandles { state: Arc::new(state.db), db: Arc::new(db), logs: Arc::new(logs), fresh })
+        Ok(StoreHandles { state: Arc::new(state.db), db: Arc::new(db), logs: Arc::new(logs), state_is_lost })
     });
     opened.await?
 }
@@ -378,59 +398,5 @@ async fn sync_stores(services: Arc<Services>, stop: CancellationToken) {
             }
             Err(e) => tracing::error!(error = %e, "syncing the write-ahead logs ended badly"),
         }
-    }
-}
-
-/// The state of alerts from before; `None` where it has to be restored from series.
-async fn saved_rule_state(state: &Arc<StateDb>, fresh: bool) -> Option<Snapshot> {
-    let state = state.clone();
-    let row = tokio::task::spawn_blocking(move || state.get(Table::RuleState, RULE_STATE_KEY)).await;
-    match row {
-        Ok(Ok(Some(bytes))) => serde_json::from_slice(&bytes)
-            .inspect_err(
-                |e| tracing::error!(error = %e, "the saved state of alerts cannot be read; it is restored from series"),
-            )
-            .ok(),
-        Ok(Ok(None)) => fresh.then(Snapshot::default),
-        Ok(Err(e)) => {
-            tracing::error!(error = %e, "the saved state of alerts cannot be read; it is restored from series");
-            None
-        }
-        Err(e) => {
-            tracing::error!(error = %e, "reading the saved state of alerts ended badly");
-            None
-        }
-    }
-}
-
-async fn save_rule_state(services: &Services, state: &Arc<StateDb>) {
-    let snapshot = services.rules.snapshot();
-    let state = state.clone();
-    let saved = tokio::task::spawn_blocking(move || {
-        let bytes = serde_json::to_vec(&snapshot).map_err(|e| e.to_string())?;
-        state.commit(vec![Op::Put(Table::RuleState, RULE_STATE_KEY.to_vec(), bytes)]).map_err(|e| e.to_string())
-    });
-    match saved.await {
-        Ok(Ok(())) => {}
-        Ok(Err(e)) => tracing::error!(error = e, "the state of alerts cannot be saved"),
-        Err(e) => tracing::error!(error = %e, "saving the state of alerts ended badly"),
-    }
-}
-
-/// Saves the state of alerts again and again, when it has changed.
-async fn keep_rule_state(services: Arc<Services>, state: Arc<StateDb>, stop: CancellationToken) {
-    let mut last = Snapshot::default();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SNAPSHOT_EVERY) => {}
-            () = stop.cancelled() => return,
-        }
-        let now = services.rules.snapshot();
-        // Without alerts only the times of evaluations change, which nobody misses.
-        if now.groups.iter().all(|g| g.rules.is_empty()) && last.groups.iter().all(|g| g.rules.is_empty()) {
-            continue;
-        }
-        save_rule_state(&services, &state).await;
-        last = now;
     }
 }

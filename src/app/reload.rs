@@ -9,12 +9,13 @@ use prometheus::IntGauge;
 use serde_json::json;
 
 use super::history::History;
-use super::{list_problems, own_targets, signals};
+use super::{list_problems, load_checked, own_targets, signals};
 use crate::alerting::AlertingHandle;
-use crate::config::{Loaded, load};
+use crate::config::Loaded;
 use crate::exec::{Clock, SystemClock};
 use crate::logs;
 use crate::model::Labels;
+use crate::notifier::NotifierHandle;
 use crate::rules::load::{GroupDefaults, load_files};
 use crate::rules::{GroupSpec, RuleManager, RuleSettings};
 use crate::scrape::ScrapeHandle;
@@ -44,6 +45,7 @@ pub(super) struct Services {
     pub(super) probes: crate::probe::manager::Manager,
     pub(super) rules: Arc<RuleManager>,
     pub(super) alerting: AlertingHandle,
+    pub(super) notifier: NotifierHandle,
     pub(super) history: History,
     pub(super) db: Arc<Db>,
     pub(super) logs: Arc<logs::Store>,
@@ -96,14 +98,23 @@ impl Services {
 
     async fn apply(&self, loaded: &Loaded, groups: Vec<GroupSpec>) -> Result<(), String> {
         let config = &loaded.config;
-        // The two that can refuse come first; if the second does, the first goes back.
+        // Those that can refuse come first; if one does, the ones before it go back.
         let alerting_before = self.alerting.config();
+        let outside_before = self.config.load().config.alerting.clone();
         self.alerting.reload(config.alertmanager.clone().unwrap_or_default()).map_err(|e| e.to_string())?;
-        if let Err(e) = self.scrape.apply(&config.global, &config.scrape_configs).await {
+        let mut refused = self.notifier.apply(&config.alerting).await.map_err(|e| e.to_string());
+        if refused.is_ok() {
+            refused = self.scrape.apply(&config.global, &config.scrape_configs).await.map_err(|e| e.to_string());
+        }
+        if let Err(e) = refused {
             self.alerting
                 .reload(alerting_before)
                 .map_err(|back| format!("{e}; and the alertmanager cannot go back: {back}"))?;
-            return Err(e.to_string());
+            self.notifier
+                .apply(&outside_before)
+                .await
+                .map_err(|back| format!("{e}; and the senders of alerts cannot go back: {back}"))?;
+            return Err(e);
         }
         self.scrape.set_in_process(own_targets(loaded, &self.address));
         self.probes.apply(&config.probes, &config.probe_modules);
@@ -142,7 +153,7 @@ impl Services {
     async fn try_reload(&self) -> Result<(), String> {
         let path = self.config_file.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let loaded = load(Some(&path)).map_err(|p| list_problems(&p))?;
+            let loaded = load_checked(&path).map_err(|p| list_problems(&p))?;
             let groups = groups(&loaded)?;
             Ok::<_, String>((loaded, groups))
         });

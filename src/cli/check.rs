@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::config::{Problem, load};
+use crate::app::load_checked;
+use crate::config::Problem;
 use crate::rules::load::{GroupDefaults, LoadedRules, load_file, load_files};
 
 /// What is checked.
@@ -70,7 +71,7 @@ fn check_config(file: &PathBuf) -> Result<String, Vec<Problem>> {
             message,
         }]);
     }
-    let loaded = load(Some(file))?;
+    let loaded = load_checked(file)?;
     let rules = load_files(&loaded.rule_files, DEFAULTS)?;
     warn(&loaded.warnings);
     warn(&rules.warnings);

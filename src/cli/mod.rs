@@ -1,9 +1,12 @@
 //! The command line: one file for each subcommand.
 
+mod alertmanager_client;
 mod check;
 mod notify;
 mod query;
+mod routes;
 mod serve;
+mod silence;
 mod test;
 
 use std::process::ExitCode;
@@ -31,6 +34,12 @@ enum Command {
     /// Ask a running server.
     #[command(subcommand)]
     Query(query::QueryCommand),
+    /// Make, list, end and import silences of a running server.
+    #[command(subcommand)]
+    Silence(silence::SilenceCommand),
+    /// Show the route tree, or who is told of an alert.
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
     /// Run unit tests of rules and scripts of the query language; exit 1 when one fails.
     #[command(subcommand)]
     Test(test::TestCommand),
@@ -54,6 +63,8 @@ pub fn run() -> ExitCode {
         Command::Check(command) => check::run(&command),
         Command::Notify(command) => notify::run(&command),
         Command::Query(command) => query::run(&command),
+        Command::Silence(command) => silence::run(&command),
+        Command::Routes(command) => routes::run(&command),
         Command::Test(command) => test::run(&command),
     }
 }

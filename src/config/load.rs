@@ -18,6 +18,8 @@ pub struct Loaded {
     pub config: Config,
     /// The main file's tree, for places of later problems and for showing it.
     pub tree: Tree,
+    /// The tree of `alertmanager_file`, if there is one.
+    pub alertmanager_tree: Option<Tree>,
     /// The folder where relative paths of the alertmanager part (templates, password files) begin.
     pub alertmanager_dir: PathBuf,
     /// The files behind `rule_files`, patterns resolved, sorted, each once.
@@ -51,6 +53,18 @@ impl FileRead {
 }
 
 impl Loaded {
+    /// Finds the places of what is wrong with the alertmanager part, in the file where it stands.
+    pub fn locate_alertmanager(&self, problems: Problems) -> Vec<Problem> {
+        match &self.alertmanager_tree {
+            Some(tree) => tree.locate(problems),
+            None => {
+                let inside =
+                    |(path, message): (String, String)| self.tree.problem_at(&format!("alertmanager.{path}"), &message);
+                problems.into_vec().into_iter().map(inside).collect()
+            }
+        }
+    }
+
     /// The running configuration as YAML, secrets masked: what `/api/v1/status/config` shows.
     pub fn masked_yaml(&self) -> String {
         self.tree.masked_yaml()
@@ -111,7 +125,7 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
     problems.extend(missing.into_iter().map(|(_, problem)| problem));
     let alertmanager_dir = config.alertmanager_file.parent().unwrap_or(dir).to_owned();
     let own_alertmanager = config.alertmanager.is_some();
-    let from_file = include_alertmanager(&mut config, &tree, &mut files, &mut problems);
+    let alertmanager_tree = include_alertmanager(&mut config, &tree, &mut files, &mut problems);
     files.extend(rule_files.iter().map(|p| FileRead::now(p)));
     let own_jobs = config.scrape_configs.len();
     let (scrape_files, missing) =
@@ -127,12 +141,13 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
         problems.iter().map(|p| crate::config::yaml::Path::parse(&p.path)).collect();
     let mut found = Problems::default();
     config.validate(&mut found);
-    if own_alertmanager && from_file {
+    if own_alertmanager && alertmanager_tree.is_some() {
         found.add("alertmanager_file", "is given beside alertmanager; remove one");
     }
     if problems.is_empty() {
         cross_checks::check(&config, &mut found);
     }
+    warnings.extend(tree.locate(config.doubts()));
     let found = tree.locate(found);
     problems.extend(found.into_iter().filter(|p| is_sound(&p.path, &broken)));
     if let Some((tree, names)) = modules {
@@ -151,7 +166,7 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
         warnings.push(tree.problem_at("runtime.gogc", "has no effect: there is no garbage collector to set"));
     }
     if problems.is_empty() {
-        Ok(Loaded { config, tree, alertmanager_dir, rule_files, files, warnings })
+        Ok(Loaded { config, tree, alertmanager_tree, alertmanager_dir, rule_files, files, warnings })
     } else {
         sort(&mut problems);
         Err(problems)
@@ -255,29 +270,29 @@ fn include_probe_modules(
     Some((included, names))
 }
 
-/// Reads `alertmanager_file`; true if it gave a configuration. Its problems are told with its own lines.
+/// Reads `alertmanager_file`; gives its tree if it gave a configuration. Its problems are told with its own lines.
 fn include_alertmanager(
     config: &mut Config,
     tree: &Tree,
     files: &mut Vec<FileRead>,
     problems: &mut Vec<Problem>,
-) -> bool {
+) -> Option<Tree> {
     let path = config.alertmanager_file.clone();
     if path.as_os_str().is_empty() {
-        return false;
+        return None;
     }
     let (included, parse_problems) = match include(&path, "alertmanager_file", tree, files) {
         Ok(x) => x,
         Err(problem) => {
             problems.push(problem);
-            return false;
+            return None;
         }
     };
     let (decoded, decode_problems) = included.decode::<AlertmanagerConfig>();
     let clean = parse_problems.is_empty() && decode_problems.is_empty();
     problems.extend(parse_problems);
     problems.extend(decode_problems);
-    let Some(decoded) = decoded.filter(|_| clean) else { return false };
+    let Some(decoded) = decoded.filter(|_| clean) else { return None };
     let mut found = Problems::default();
     decoded.validate("", &mut found);
     let valid = found.is_empty();
@@ -285,7 +300,7 @@ fn include_alertmanager(
     if valid && config.alertmanager.is_none() {
         config.alertmanager = Some(decoded);
     }
-    valid
+    valid.then_some(included)
 }
 
 /// Reads the jobs of `scrape_config_files`. Their problems are told with their own lines.

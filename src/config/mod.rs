@@ -147,6 +147,7 @@ impl Config {
             }
         }
         self.scrape_configs.iter_mut().for_each(|s| s.resolve_paths(dir));
+        self.alerting.resolve_paths(dir);
         self.probe_modules.values_mut().for_each(|m| m.resolve_paths(dir));
         self.probes.iter_mut().for_each(|p| p.resolve_paths(dir));
     }
@@ -169,6 +170,18 @@ impl Config {
         for (i, p) in self.probes.iter().enumerate() {
             p.validate(&format!("probes[{i}]"), &self.probe_modules, problems);
         }
+    }
+}
+
+impl Config {
+    /// What is no error, as Prometheus takes it too, but cannot work: for warnings.
+    pub fn doubts(&self) -> Problems {
+        let mut doubts = Problems::default();
+        for (i, job) in self.scrape_configs.iter().enumerate() {
+            job.doubts(&format!("scrape_configs[{i}]"), &mut doubts);
+        }
+        self.alerting.doubts("alerting", &mut doubts);
+        doubts
     }
 }
 

@@ -1,74 +1,166 @@
-//! `alerting:` of prometheus.yml — Alertmanagers outside this process. campanile has its own and sends nowhere else
-//! yet, so that entries with targets are refused; the commented-out example of a stock prometheus.yml passes.
+//! `alerting:` of prometheus.yml — Alertmanagers outside this process, which get the alerts of rules beside the built-in one
+//! (prometheus.io/docs, configuration, `alertmanager_config`).
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::path::Path;
 
-use crate::config::{Problems, scrape};
+use serde::{Deserialize, Serialize};
+
+use crate::config::http_client::with_http_client;
+use crate::config::relabel::{self, RelabelConfig};
+use crate::config::scrape::{FileSdConfig, NameValidation, StaticConfig, Unsupported, list_without_gaps};
+use crate::config::{ConfigDuration, Problems};
+
+/// How long one request may take without `timeout` (Prometheus).
+const DEFAULT_TIMEOUT: ConfigDuration = ConfigDuration::from_secs(10);
 
 /// `alerting:` of the configuration.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Outside {
-    /// Changes to alerts before they leave.
-    pub alert_relabel_configs: Vec<IgnoredAny>,
+    /// Changes to alerts before they leave for any of them.
+    pub alert_relabel_configs: Vec<Option<RelabelConfig>>,
     /// Where they go.
-    pub alertmanagers: Vec<Alertmanager>,
+    #[serde(deserialize_with = "list_without_gaps")]
+    pub alertmanagers: Vec<OutsideAlertmanagers>,
 }
 
-/// One entry of `alertmanagers`: as much of it as is needed to see whether it names anybody.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "Prometheus' keys; only static targets are looked at")]
-pub struct Alertmanager {
-    pub static_configs: Vec<scrape::StaticConfig>,
-    pub file_sd_configs: Vec<IgnoredAny>,
-    pub dns_sd_configs: Vec<IgnoredAny>,
-    pub http_sd_configs: Vec<IgnoredAny>,
-    pub consul_sd_configs: Vec<IgnoredAny>,
-    pub ec2_sd_configs: Vec<IgnoredAny>,
-    pub kubernetes_sd_configs: Vec<IgnoredAny>,
-    pub scheme: Option<String>,
-    pub path_prefix: Option<String>,
-    pub timeout: Option<String>,
-    pub api_version: Option<String>,
-    pub relabel_configs: Option<IgnoredAny>,
-    pub alert_relabel_configs: Option<IgnoredAny>,
-    pub basic_auth: Option<IgnoredAny>,
-    pub authorization: Option<IgnoredAny>,
-    pub sigv4: Option<IgnoredAny>,
-    pub oauth2: Option<IgnoredAny>,
-    pub tls_config: Option<IgnoredAny>,
-    pub follow_redirects: Option<bool>,
-    pub enable_http2: Option<bool>,
-    pub proxy_url: Option<String>,
-    pub no_proxy: Option<String>,
-    pub proxy_from_environment: Option<bool>,
-    pub proxy_connect_header: Option<IgnoredAny>,
-    pub http_headers: Option<IgnoredAny>,
+with_http_client! {
+    /// One entry of `alertmanagers`.
+    pub struct OutsideAlertmanagers {
+        /// `http` (default) or `https`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub scheme: Option<String>,
+        /// What stands before `/api/v2/alerts`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub path_prefix: Option<String>,
+        /// How long one request may take; default 10s.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub timeout: Option<ConfigDuration>,
+        /// Only `v2`, the default.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub api_version: Option<String>,
+        /// Rules for the discovered Alertmanagers.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub relabel_configs: Vec<Option<RelabelConfig>>,
+        /// Changes to alerts before they leave for these.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub alert_relabel_configs: Vec<Option<RelabelConfig>>,
+        /// Alertmanagers written down.
+        #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "list_without_gaps")]
+        pub static_configs: Vec<StaticConfig>,
+        /// Alertmanagers from files.
+        #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "list_without_gaps")]
+        pub file_sd_configs: Vec<FileSdConfig>,
+        /// Discovery that Prometheus has and campanile has not yet; refused by name.
+        #[serde(skip_serializing)]
+        pub dns_sd_configs: Option<Unsupported>,
+        /// As above, likewise all that follow.
+        #[serde(skip_serializing)]
+        pub http_sd_configs: Option<Unsupported>,
+        /// As above.
+        #[serde(skip_serializing)]
+        pub consul_sd_configs: Option<Unsupported>,
+        /// As above.
+        #[serde(skip_serializing)]
+        pub ec2_sd_configs: Option<Unsupported>,
+        /// As above.
+        #[serde(skip_serializing)]
+        pub kubernetes_sd_configs: Option<Unsupported>,
+        /// Amazon's signatures; refused by name.
+        #[serde(skip_serializing)]
+        pub sigv4: Option<Unsupported>,
+    }
 }
 
-const REFUSAL: &str = "is known but not supported by campanile yet: alerts go to the built-in alertmanager (key \
-                       alertmanager or alertmanager_file); remove it";
+impl OutsideAlertmanagers {
+    /// How long one request may take.
+    pub fn timeout(&self) -> ConfigDuration {
+        self.timeout.unwrap_or(DEFAULT_TIMEOUT)
+    }
+
+    /// The scheme in force.
+    pub fn scheme(&self) -> &str {
+        self.scheme.as_deref().filter(|s| !s.is_empty()).unwrap_or("http")
+    }
+
+    /// The path of the request, prefix included.
+    pub fn alerts_path(&self) -> String {
+        let prefix = self.path_prefix.as_deref().unwrap_or_default().trim_matches('/');
+        if prefix.is_empty() { "/api/v2/alerts".to_owned() } else { format!("/{prefix}/api/v2/alerts") }
+    }
+
+    fn validate(&self, path: &str, problems: &mut Problems) {
+        if let Some(version) = self.api_version.as_deref().filter(|v| *v != "v2") {
+            let message =
+                format!("{version:?} is not supported; only v2 is, which every Alertmanager since 0.16 speaks");
+            problems.add(format!("{path}.api_version"), message);
+        }
+        if self.timeout.is_some_and(|t| t.as_ms() == 0) {
+            problems.add(format!("{path}.timeout"), "is zero; give a timeout such as 10s");
+        }
+        for (key, set) in [
+            ("dns_sd_configs", self.dns_sd_configs),
+            ("http_sd_configs", self.http_sd_configs),
+            ("consul_sd_configs", self.consul_sd_configs),
+            ("ec2_sd_configs", self.ec2_sd_configs),
+            ("kubernetes_sd_configs", self.kubernetes_sd_configs),
+        ] {
+            if set.is_some() {
+                let message =
+                    "is not supported yet; use static_configs, or file_sd_configs with a program that writes the file";
+                problems.add(format!("{path}.{key}"), message);
+            }
+        }
+        if self.sigv4.is_some() {
+            problems.add(format!("{path}.sigv4"), "is not supported yet; remove the key");
+        }
+        for (g, group) in self.static_configs.iter().enumerate() {
+            for (t, target) in group.targets.iter().enumerate().filter(|(_, t)| t.contains('/')) {
+                let path = format!("{path}.static_configs[{g}].targets[{t}]");
+                problems.add(
+                    path,
+                    format!(
+                        "{target:?} is not a valid hostname; write host:port, and the rest as scheme and path_prefix"
+                    ),
+                );
+            }
+        }
+        for (i, sd) in self.file_sd_configs.iter().enumerate() {
+            sd.validate(&format!("{path}.file_sd_configs[{i}]"), problems);
+        }
+        let names = NameValidation::Utf8;
+        relabel::validate_all(&self.relabel_configs, names, &format!("{path}.relabel_configs"), problems);
+        relabel::validate_all(&self.alert_relabel_configs, names, &format!("{path}.alert_relabel_configs"), problems);
+        self.http_client().validate(path, problems);
+    }
+}
 
 impl Outside {
-    /// Refuses what would be ignored.
+    /// Notes what is wrong.
     pub fn validate(&self, path: &str, problems: &mut Problems) {
-        if !self.alert_relabel_configs.is_empty() {
-            problems.add(format!("{path}.alert_relabel_configs"), REFUSAL);
-        }
+        let rules = format!("{path}.alert_relabel_configs");
+        relabel::validate_all(&self.alert_relabel_configs, NameValidation::Utf8, &rules, problems);
         for (i, a) in self.alertmanagers.iter().enumerate() {
-            let discovers = [
-                &a.file_sd_configs,
-                &a.dns_sd_configs,
-                &a.http_sd_configs,
-                &a.consul_sd_configs,
-                &a.ec2_sd_configs,
-                &a.kubernetes_sd_configs,
-            ];
-            let names = a.static_configs.iter().any(|s| !s.targets.is_empty());
-            if names || discovers.iter().any(|d| !d.is_empty()) {
-                problems.add(format!("{path}.alertmanagers[{i}]"), REFUSAL);
+            a.validate(&format!("{path}.alertmanagers[{i}]"), problems);
+        }
+    }
+
+    /// Notes what is taken as Prometheus takes it but cannot work.
+    pub fn doubts(&self, path: &str, doubts: &mut Problems) {
+        for (i, a) in self.alertmanagers.iter().enumerate() {
+            if !matches!(a.scheme(), "http" | "https") {
+                let message = format!("{:?} is neither http nor https: no alert will reach these", a.scheme());
+                doubts.add(format!("{path}.alertmanagers[{i}].scheme"), message);
+            }
+        }
+    }
+
+    /// Makes the paths of files absolute, as seen from the folder of the configuration.
+    pub fn resolve_paths(&mut self, dir: &Path) {
+        for a in &mut self.alertmanagers {
+            a.resolve_http_paths(dir);
+            for file in a.file_sd_configs.iter_mut().flat_map(|f| f.files.iter_mut()) {
+                *file = dir.join(&*file);
             }
         }
     }

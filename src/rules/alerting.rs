@@ -248,6 +248,11 @@ impl Alerts {
         out
     }
 
+    /// Whether time alone changes what is to be kept for a restart: something is pending, or fires only for `keep_firing_for`.
+    pub fn moves_with_time(&self) -> bool {
+        self.active.values().any(|a| a.state == AlertState::Pending || a.keep_firing_since.is_some())
+    }
+
     /// The highest state of any alert.
     pub fn state(&self) -> AlertState {
         self.active.values().map(|a| a.state).max().unwrap_or(AlertState::Inactive)

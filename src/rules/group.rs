@@ -1,25 +1,32 @@
-//! One group: its rules in order, the series they left behind, and the task that evaluates it on time.
+//! One group: its rules in waves, the series they left behind, and the task that evaluates it on time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::alert::Alert;
 use crate::model::sample::stale_nan;
 use crate::model::{Labels, TimestampMs};
 use crate::rules::alerting::{self, Alerts, Change};
-use crate::rules::expand::Expander;
+use crate::rules::evaluation::{Found, evaluate};
 use crate::rules::interfaces::{InstantSample, Transition};
 use crate::rules::manager::{RuleServices, RuleSettings};
 use crate::rules::metrics;
-use crate::rules::recording::record;
-use crate::rules::restore::{self, GroupSnapshot};
+use crate::rules::restore::{self, RuleSnapshot};
 use crate::rules::spec::{AlertingSpec, GroupSpec, RuleSpec};
 use crate::rules::status::{GroupStatus, Health, RuleDetail, RuleStatus};
-use crate::text::go_template::Value;
-use crate::text::go_template::prometheus::{self, Context, Sample};
+use crate::rules::waves::waves;
+use crate::text::go_template::prometheus;
+
+/// Rules of a group that are evaluated at once. More than there are cores gains nothing.
+const AT_ONCE: usize = 4;
+/// Rules whose results are held before they are written. A batch of the store for each rule would cost more than most rules; all at once
+/// would hold the results of a group of thousands.
+const WRITTEN_TOGETHER: usize = 64;
 
 /// A group's state as others see it; replaced piece by piece while the group is evaluated.
 pub(super) type SharedStatus = Arc<Mutex<GroupStatus>>;
@@ -38,6 +45,10 @@ pub(super) struct GroupRunner {
     pub spec: Arc<GroupSpec>,
     pub settings: Arc<RuleSettings>,
     services: Arc<RuleServices>,
+    /// Which rules are evaluated together, in order.
+    waves: Arc<Vec<Vec<usize>>>,
+    /// What is to be kept of each rule, without its alerts.
+    forms: Arc<Vec<Option<RuleSnapshot>>>,
     /// One for each rule.
     rules: Vec<RuleState>,
     /// Series of rules that are gone, to be marked as stale.
@@ -51,6 +62,16 @@ struct RuleState {
     alerts: Alerts,
     /// The series of the last evaluation.
     series: HashSet<Labels>,
+    /// Whether something of it is kept for a restart.
+    kept: bool,
+}
+
+/// A rule that was evaluated, on its way to the store.
+struct Done {
+    rule: usize,
+    seconds: f64,
+    /// What is to be written, if it went well.
+    result: Result<Vec<InstantSample>, String>,
 }
 
 impl GroupRunner {
@@ -62,53 +83,70 @@ impl GroupRunner {
     ) -> Self {
         let status = Arc::new(Mutex::new(first_status(&spec)));
         let rules = spec.rules.iter().map(|_| RuleState::default()).collect();
-        GroupRunner { spec, settings, services, rules, orphans: Vec::new(), restore, status }
+        let (waves, forms) = (Arc::new(waves(&spec)), Arc::new(forms(&spec)));
+        GroupRunner { spec, settings, services, waves, forms, rules, orphans: Vec::new(), restore, status }
     }
 
-    /// Takes the alerts of a snapshot.
-    pub fn load(&mut self, saved: &GroupSnapshot, now: TimestampMs) {
-        for (i, (rule, state)) in self.spec.rules.iter().zip(&mut self.rules).enumerate() {
-            if let RuleSpec::Alerting(_) = rule {
-                state.alerts = saved.restore(rule.name(), &rule.labels(), self.spec.interval_ms, now);
-                // The series are known from the alerts, so that those of resolved alerts end.
-                state.series = state.alerts.samples().into_iter().map(|s| s.labels).collect();
-                publish_alerts(&self.status, i, &state.alerts);
-            }
+    /// Takes the alerts that were kept of its rules; gives back what is of none of them.
+    pub fn load(&mut self, kept: Vec<RuleSnapshot>, now: TimestampMs) -> Vec<RuleSnapshot> {
+        let places: HashMap<_, _> =
+            self.forms.iter().enumerate().filter_map(|(i, f)| Some((f.as_ref()?.key(), i))).collect();
+        let mut left = Vec::new();
+        for saved in kept {
+            let place = places.get(&saved.key()).copied();
+            let Some((i, state)) = place.and_then(|i| Some((i, self.rules.get_mut(i)?))) else {
+                left.push(saved);
+                continue;
+            };
+            state.alerts = saved.restore(self.spec.interval_ms, now);
+            state.kept = true;
+            // The series are known from the alerts, so that those of resolved alerts end.
+            state.series = state.alerts.samples().into_iter().map(|s| s.labels).collect();
+            publish_alerts(&self.status, i, &state.alerts);
         }
+        left
     }
 
-    /// Takes over from an earlier version of the group: rules that are the same go on, the series of the others end.
-    pub fn take_over(&mut self, from: GroupRunner) {
-        let mut old: Vec<Option<(RuleSpec, RuleState)>> =
-            from.spec.rules.iter().cloned().zip(from.rules).map(Some).collect();
+    /// Takes over from an earlier version of the group: rules that are the same go on, the series of the others end. Gives what is
+    /// no longer to be kept.
+    pub fn take_over(&mut self, from: GroupRunner) -> Vec<RuleSnapshot> {
+        let before = from.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut places: HashMap<_, VecDeque<usize>> = HashMap::new();
+        for (i, spec) in from.spec.rules.iter().enumerate() {
+            places.entry(spec.identity()).or_default().push_back(i);
+        }
+        let mut old: Vec<Option<RuleState>> = from.rules.into_iter().map(Some).collect();
         self.orphans = from.orphans;
         self.restore = from.restore;
-        let before = from.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.last_evaluation = before.last_evaluation;
         status.evaluation_seconds = before.evaluation_seconds;
-        for (i, spec) in self.spec.rules.iter().enumerate() {
-            let same =
-                |o: &Option<(RuleSpec, RuleState)>| o.as_ref().is_some_and(|(s, _)| s.identity() == spec.identity());
-            let Some(at) = old.iter().position(same) else { continue };
-            let Some((_, state)) = old.get_mut(at).and_then(Option::take) else { continue };
-            if let (Some(slot), Some(new), Some(was)) =
-                (self.rules.get_mut(i), status.rules.get_mut(i), before.rules.get(at))
-            {
-                set_alerts(new, &state.alerts);
-                new.health = was.health;
-                new.last_error.clone_from(&was.last_error);
-                new.last_evaluation = was.last_evaluation;
-                new.evaluation_seconds = was.evaluation_seconds;
-                *slot = state;
-            }
+        for ((spec, slot), new) in self.spec.rules.iter().zip(&mut self.rules).zip(&mut status.rules) {
+            let Some(at) = places.get_mut(&spec.identity()).and_then(VecDeque::pop_front) else { continue };
+            let (Some(state), Some(was)) = (old.get_mut(at).and_then(Option::take), before.rules.get(at)) else {
+                continue;
+            };
+            set_alerts(new, &state.alerts);
+            new.health = was.health;
+            new.last_error.clone_from(&was.last_error);
+            new.last_evaluation = was.last_evaluation;
+            new.evaluation_seconds = was.evaluation_seconds;
+            *slot = state;
         }
-        self.orphans.extend(old.into_iter().flatten().flat_map(|(_, state)| state.series));
+        let mut forgotten = Vec::new();
+        for (state, form) in old.into_iter().zip(from.forms.iter()) {
+            let Some(state) = state else { continue };
+            self.orphans.extend(state.series);
+            forgotten.extend(form.clone().filter(|_| state.kept));
+        }
+        forgotten
     }
 
-    /// All series that the group left at its last evaluation.
-    pub fn into_series(self) -> Vec<Labels> {
-        self.rules.into_iter().flat_map(|r| r.series).chain(self.orphans).collect()
+    /// All series that the group left at its last evaluation, and what is no longer to be kept of its rules.
+    pub fn into_remains(self) -> (Vec<Labels>, Vec<RuleSnapshot>) {
+        let kept = self.forms.iter().zip(&self.rules).filter(|(_, state)| state.kept);
+        let forgotten = kept.filter_map(|(form, _)| form.clone()).collect();
+        (self.rules.into_iter().flat_map(|r| r.series).chain(self.orphans).collect(), forgotten)
     }
 
     /// Evaluates on time until cancelled; an evaluation that has begun is finished.
@@ -144,8 +182,11 @@ impl GroupRunner {
     /// Evaluates all rules for the time `t`.
     pub async fn evaluate(&mut self, t: TimestampMs) {
         let started = Instant::now();
-        for i in 0..self.rules.len() {
-            self.evaluate_rule(i, t).await;
+        let label = self.spec.metric_label();
+        metrics::EVALUATIONS.with_label_values(&[&label]).inc_by(self.rules.len() as u64);
+        let waves = self.waves.clone();
+        for together in waves.iter().flat_map(|wave| wave.chunks(WRITTEN_TOGETHER)) {
+            self.evaluate_together(together, t).await;
         }
         self.end_orphans(t).await;
         self.restore_from_series(t).await;
@@ -156,125 +197,149 @@ impl GroupRunner {
         status.last_evaluation = Some(t);
     }
 
-    async fn evaluate_rule(&mut self, i: usize, t: TimestampMs) {
-        let spec = self.spec.clone();
-        let Some(rule) = spec.rules.get(i) else { return };
-        let label = spec.metric_label();
-        let started = Instant::now();
-        metrics::EVALUATIONS.with_label_values(&[&label]).inc();
-        let outcome = self.outcome(i, rule, t).await;
-        let seconds = started.elapsed().as_secs_f64();
-        metrics::RULE_SECONDS.observe(seconds);
-        if let Err(error) = &outcome {
-            metrics::FAILURES.with_label_values(&[&label]).inc();
-            tracing::warn!(file = spec.file, group = spec.name, rule = rule.name(), %error, "rule failed");
+    /// Evaluates rules that do not touch each other: asks, moves the states of alerts on, keeps them, sends what is due, writes.
+    async fn evaluate_together(&mut self, rules: &[usize], t: TimestampMs) {
+        // Owned numbers: a borrowed one in the closure would tie the whole future to one lifetime.
+        let asked = rules.to_vec().into_iter().map(|i| {
+            let (spec, settings, services) = (self.spec.clone(), self.settings.clone(), self.services.clone());
+            async move {
+                let started = Instant::now();
+                let found = evaluate(&spec, i, &settings, &services, t).await;
+                (i, started.elapsed().as_secs_f64(), found)
+            }
+        });
+        let answers: Vec<_> = futures_util::stream::iter(asked).buffered(AT_ONCE).collect().await;
+        let (mut due, mut to_keep, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        for (rule, seconds, found) in answers {
+            metrics::RULE_SECONDS.observe(seconds);
+            let result = match found {
+                Ok(Found::Samples(samples)) => Ok(samples),
+                Ok(Found::Alerts(alerts)) => self.alert(rule, alerts, t, &mut due, &mut to_keep),
+                Err(e) => Err(e),
+            };
+            done.push(Done { rule, seconds, result });
         }
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(shown) = status.rules.get_mut(i) else { return };
-        shown.evaluation_seconds = seconds;
-        shown.last_evaluation = Some(t);
-        shown.health = if outcome.is_ok() { Health::Ok } else { Health::Err };
-        shown.last_error = outcome.err().unwrap_or_default();
-        if let Some(state) = self.rules.get(i) {
-            set_alerts(shown, &state.alerts);
+        // What was sent is known after a restart, whenever the process ends: kept first, sent then.
+        self.keep(to_keep).await;
+        if !due.is_empty() {
+            self.services.sink.send(due);
         }
+        self.write(&mut done, t - self.spec.query_offset_ms).await;
+        self.show(done, t);
     }
 
-    async fn outcome(&mut self, i: usize, rule: &RuleSpec, t: TimestampMs) -> Result<(), String> {
-        let at = t - self.spec.query_offset_ms;
-        let result = self.services.querier.instant(self.spec.kind, rule.expr(), at).await?;
-        let samples = match rule {
-            RuleSpec::Recording(r) => record(r, result, self.spec.limit)?,
-            RuleSpec::Alerting(a) => self.alert(i, a, result, t).await?,
-        };
-        self.write(i, samples, at).await
-    }
-
-    async fn alert(
+    /// Moves the alerts of one rule on and gives the samples that say so.
+    fn alert(
         &mut self,
-        i: usize,
-        spec: &AlertingSpec,
-        result: Vec<InstantSample>,
+        rule: usize,
+        found: Vec<alerting::ActiveAlert>,
         t: TimestampMs,
+        due: &mut Vec<Alert>,
+        to_keep: &mut Vec<RuleSnapshot>,
     ) -> Result<Vec<InstantSample>, String> {
-        let found = self.expand(spec, result, t).await?;
-        let Some(state) = self.rules.get_mut(i) else { return Ok(Vec::new()) };
+        let (Some(RuleSpec::Alerting(spec)), Some(state)) = (self.spec.rules.get(rule), self.rules.get_mut(rule))
+        else {
+            return Ok(Vec::new());
+        };
         let updated = state.alerts.update(spec, found, t, self.spec.limit);
         let changes = updated.as_ref().map_or(&[][..], Vec::as_slice);
         for change in changes {
             self.services.observer.transition(&transition(&self.spec, spec, change, t));
             metrics::TRANSITIONS.with_label_values(&[change.alert.state.as_str()]).inc();
         }
+        let empty = state.alerts.active.is_empty();
+        if !changes.is_empty() || state.alerts.moves_with_time() || (empty && state.kept) {
+            to_keep.extend(self.forms.get(rule).cloned().flatten().map(|form| RuleSnapshot {
+                evaluated_at: t,
+                alerts: state.alerts.active.values().cloned().collect(),
+                ..form
+            }));
+            state.kept = !empty;
+        }
         let link = link(&self.settings.external_url, &spec.expr);
-        let due = state.alerts.due(t, self.spec.interval_ms, &link, &self.settings.external_labels);
+        due.extend(state.alerts.due(t, self.spec.interval_ms, &link, &self.settings.external_labels));
         let samples = match self.restore {
             Restore::Done => state.alerts.samples(),
             // Not written before the old ones are read: they would hide them.
             Restore::FromSeries { .. } => Vec::new(),
         };
-        if !due.is_empty() {
-            self.services.sink.send(due);
-        }
         updated.map(|_| samples)
     }
 
-    /// Expands the texts of a result; those that query do so on a blocking thread.
-    async fn expand(
-        &self,
-        spec: &AlertingSpec,
-        result: Vec<InstantSample>,
-        t: TimestampMs,
-    ) -> Result<Vec<alerting::ActiveAlert>, String> {
-        let mut context = Context {
-            query: None,
-            external_url: self.settings.external_url.clone(),
-            now_s: self.services.clock.now_ms() as f64 / 1000.0,
-        };
-        let expander = |context: &Context| Expander {
-            funcs: prometheus::functions(context),
-            external_labels: Value::text_map(&self.settings.external_labels),
-            external_url: self.settings.external_url.clone(),
-            alert: spec.name.clone(),
-        };
-        let calls_query =
-            |(_, text): &(String, super::spec::AlertText)| text.template.as_ref().is_some_and(|t| t.calls("query"));
-        if !spec.labels.iter().chain(&spec.annotations).any(calls_query) {
-            return alerting::expand_result(spec, &result, &expander(&context), t);
+    async fn keep(&self, rules: Vec<RuleSnapshot>) {
+        if rules.is_empty() {
+            return;
         }
-        let (services, kind) = (self.services.clone(), self.spec.kind);
-        let runtime = tokio::runtime::Handle::current();
-        context.query = Some(Arc::new(move |expr: &str| {
-            let found = runtime.block_on(services.querier.instant(kind, expr, t))?;
-            Ok(found.into_iter().map(|s| Sample { labels: Value::text_map(&s.labels), value: s.value }).collect())
-        }));
-        let expander = expander(&context);
-        let spec = spec.clone();
-        tokio::task::spawn_blocking(move || alerting::expand_result(&spec, &result, &expander, t))
-            .await
-            .unwrap_or_else(|e| Err(format!("expanding templates failed: {e}")))
+        if let Err(error) = self.services.keeper.keep(rules).await {
+            metrics::NOT_KEPT.inc();
+            tracing::error!(
+                group = self.spec.name,
+                error,
+                "the state of alerts cannot be kept; a restart now would go back to an older one"
+            );
+        }
     }
 
-    /// Writes samples and ends the series that are not among them any more.
-    async fn write(&mut self, i: usize, mut samples: Vec<InstantSample>, at: TimestampMs) -> Result<(), String> {
-        let Some(state) = self.rules.get_mut(i) else { return Ok(()) };
-        let series: HashSet<Labels> = samples.iter().map(|s| s.labels.clone()).collect();
-        let wanted = samples.len();
-        samples.extend(state.series.difference(&series).map(|l| InstantSample::float(l.clone(), stale_nan())));
-        if samples.is_empty() {
-            return Ok(());
-        }
-        let ended = samples.len() - wanted;
-        let report = self.services.appender.append(samples, at).await?;
-        state.series = series;
-        if report.refused > 0 {
-            metrics::REFUSED.with_label_values(&[&self.spec.metric_label()]).inc_by(report.refused as u64);
-        }
-        // A marker is refused when another rule has the series now, which is no failure.
-        match report.first_reason {
-            Some(reason) if report.refused > ended => {
-                Err(format!("{} results were refused by the store: {reason}", report.refused))
+    /// Writes what was found, in one batch, and ends the series that are not among it any more.
+    async fn write(&mut self, done: &mut [Done], at: TimestampMs) {
+        let (mut results, mut writers) = (Vec::new(), Vec::new());
+        for (place, d) in done.iter_mut().enumerate() {
+            let (Ok(samples), Some(state)) = (&mut d.result, self.rules.get(d.rule)) else { continue };
+            let mut samples = std::mem::take(samples);
+            let series: HashSet<Labels> = samples.iter().map(|s| s.labels.clone()).collect();
+            let wanted = samples.len();
+            samples.extend(state.series.difference(&series).map(|l| InstantSample::float(l.clone(), stale_nan())));
+            if samples.is_empty() {
+                continue;
             }
-            _ => Ok(()),
+            let ended = samples.len() - wanted;
+            results.push(samples);
+            writers.push((place, series, ended));
+        }
+        if results.is_empty() {
+            return;
+        }
+        let reports = self.services.appender.append(results, at).await;
+        for (n, (place, series, ended)) in writers.into_iter().enumerate() {
+            let Some(d) = done.get_mut(place) else { continue };
+            let report = match &reports {
+                Ok(reports) => reports.get(n).cloned().unwrap_or_default(),
+                Err(e) => {
+                    d.result = Err(e.clone());
+                    continue;
+                }
+            };
+            if let Some(state) = self.rules.get_mut(d.rule) {
+                state.series = series;
+            }
+            if report.refused > 0 {
+                metrics::REFUSED.with_label_values(&[&self.spec.metric_label()]).inc_by(report.refused as u64);
+            }
+            // A marker is refused when another rule has the series now, which is no failure.
+            if let Some(reason) = report.first_reason.filter(|_| report.refused > ended) {
+                d.result = Err(format!("{} results were refused by the store: {reason}", report.refused));
+            }
+        }
+    }
+
+    /// Shows how the evaluation of some rules went.
+    fn show(&self, done: Vec<Done>, t: TimestampMs) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        for d in done {
+            let (Some(shown), Some(rule)) = (status.rules.get_mut(d.rule), self.spec.rules.get(d.rule)) else {
+                continue;
+            };
+            if let Err(error) = &d.result {
+                metrics::FAILURES.with_label_values(&[&self.spec.metric_label()]).inc();
+                tracing::warn!(file = self.spec.file, group = self.spec.name, rule = rule.name(), %error, "rule failed");
+            }
+            shown.evaluation_seconds = d.seconds;
+            shown.last_evaluation = Some(t);
+            shown.health = if d.result.is_ok() { Health::Ok } else { Health::Err };
+            shown.last_error = d.result.err().unwrap_or_default();
+            if let Some(state) = self.rules.get(d.rule) {
+                set_alerts(shown, &state.alerts);
+            }
         }
     }
 
@@ -283,7 +348,7 @@ impl GroupRunner {
             return;
         }
         let samples = self.orphans.iter().map(|l| InstantSample::float(l.clone(), stale_nan())).collect();
-        match self.services.appender.append(samples, t - self.spec.query_offset_ms).await {
+        match self.services.appender.append(vec![samples], t - self.spec.query_offset_ms).await {
             Ok(_) => self.orphans.clear(),
             Err(error) => tracing::warn!(group = self.spec.name, %error, "series of removed rules cannot be ended"),
         }
@@ -305,6 +370,26 @@ impl GroupRunner {
             publish_alerts(&self.status, i, &state.alerts);
         }
     }
+}
+
+/// What is to be kept of each alerting rule, without its alerts.
+fn forms(spec: &GroupSpec) -> Vec<Option<RuleSnapshot>> {
+    let mut seen: HashMap<_, usize> = HashMap::new();
+    let form = |rule: &RuleSpec| {
+        let ordinal = seen.entry(rule.identity()).or_default();
+        let form = RuleSnapshot {
+            file: spec.file.clone(),
+            group: spec.name.clone(),
+            name: rule.name().to_owned(),
+            labels: rule.labels(),
+            ordinal: *ordinal,
+            evaluated_at: 0,
+            alerts: Vec::new(),
+        };
+        *ordinal += 1;
+        matches!(rule, RuleSpec::Alerting(_)).then_some(form)
+    };
+    spec.rules.iter().map(form).collect()
 }
 
 fn transition(group: &GroupSpec, rule: &AlertingSpec, change: &Change, t: TimestampMs) -> Transition {

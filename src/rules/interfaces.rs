@@ -9,6 +9,7 @@ use crate::model::{FloatHistogram, Labels, Matcher, TimestampMs};
 use crate::promql::value::{SampleValue, Value};
 use crate::rules::alerting::AlertState;
 use crate::rules::file::GroupKind;
+use crate::rules::restore::RuleSnapshot;
 
 /// One element of a query's result, or one sample to write.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,10 +90,21 @@ pub struct AppendReport {
 
 /// Writes samples to the metrics store.
 pub trait RuleAppender: Send + Sync {
-    /// Appends one batch at one time. A sample older than the newest of its series must be refused, whatever window for
-    /// late samples the store has: markers of series that moved to another rule rely on it. `Err` means that nothing
-    /// was written.
-    fn append(&self, samples: Vec<InstantSample>, t: TimestampMs) -> BoxFuture<'_, Result<AppendReport, String>>;
+    /// Appends the results of some rules at one time, all in one batch; gives a report for each of them, in order. A sample
+    /// older than the newest of its series must be refused, whatever window for late samples the store has: markers of
+    /// series that moved to another rule rely on it. `Err` means that nothing was written.
+    fn append(
+        &self,
+        results: Vec<Vec<InstantSample>>,
+        t: TimestampMs,
+    ) -> BoxFuture<'_, Result<Vec<AppendReport>, String>>;
+}
+
+/// Keeps what must survive a restart.
+pub trait RuleStateKeeper: Send + Sync {
+    /// Writes the alerts of rules, each in the place of what was kept of that rule; a rule without alerts is forgotten. When it
+    /// returns `Ok` all of it is on disk.
+    fn keep(&self, rules: Vec<RuleSnapshot>) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// Takes alerts: firing ones again and again, resolved ones for a while.

@@ -15,11 +15,13 @@ use crate::model::Labels;
 use crate::model::sample::stale_nan;
 use crate::rules::alerting::ActiveAlert;
 use crate::rules::group::{GroupRunner, Restore, SharedStatus};
-use crate::rules::interfaces::{AlertSink, InstantSample, RuleAppender, RuleQuerier, TransitionObserver};
+use crate::rules::interfaces::{
+    AlertSink, InstantSample, RuleAppender, RuleQuerier, RuleStateKeeper, TransitionObserver,
+};
 use crate::rules::metrics;
-use crate::rules::restore::{GroupSnapshot, RuleSnapshot, Snapshot};
+use crate::rules::restore::{RuleSnapshot, Snapshot};
 use crate::rules::spec::GroupSpec;
-use crate::rules::status::{GroupStatus, RuleDetail};
+use crate::rules::status::GroupStatus;
 
 /// Evaluations to wait for before alerts are restored from series.
 const EVALUATIONS_BEFORE_RESTORE: u32 = 2;
@@ -32,6 +34,8 @@ pub struct RuleServices {
     pub appender: Arc<dyn RuleAppender>,
     /// Takes alerts.
     pub sink: Arc<dyn AlertSink>,
+    /// Keeps the state of alerts for a restart.
+    pub keeper: Arc<dyn RuleStateKeeper>,
     /// Hears of changes.
     pub observer: Arc<dyn TransitionObserver>,
     /// Tells the time.
@@ -71,8 +75,8 @@ struct Start {
 }
 
 impl RuleManager {
-    /// Makes a manager without groups. `snapshot` is what [`RuleManager::snapshot`] gave before the restart; without
-    /// one, pending alerts are restored from the `ALERTS_FOR_STATE` series.
+    /// Makes a manager without groups. `snapshot` is what the keeper was given before the restart; without one, pending alerts
+    /// are restored from the `ALERTS_FOR_STATE` series.
     pub fn new(services: RuleServices, snapshot: Option<Snapshot>) -> Self {
         RuleManager {
             services: Arc::new(services),
@@ -93,6 +97,13 @@ impl RuleManager {
         let settings = Arc::new(settings);
         let start = self.saved.lock().await.take();
         let mut wanted: BTreeMap<Key, GroupSpec> = groups.into_iter().map(|g| (g.key(), g)).collect();
+        let mut forgotten: Vec<RuleSnapshot> = Vec::new();
+        // Only at the start: what was kept, by group, or that it is lost.
+        let is_lost = start.as_ref().is_some_and(|s| s.snapshot.is_none());
+        let mut kept: BTreeMap<Key, Vec<RuleSnapshot>> = BTreeMap::new();
+        for rule in start.and_then(|s| s.snapshot).unwrap_or_default().rules {
+            kept.entry((rule.file.clone(), rule.group.clone())).or_default().push(rule);
+        }
 
         let gone: Vec<Key> = running.keys().filter(|k| !wanted.contains_key(*k)).cloned().collect();
         for key in gone {
@@ -100,7 +111,7 @@ impl RuleManager {
                 self.shown.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
                 metrics::forget(&old.spec.metric_label());
                 if let Some(runner) = stop_group(old).await {
-                    self.end_series_later(runner);
+                    forgotten.extend(self.end_series_later(runner));
                 }
             }
         }
@@ -110,20 +121,19 @@ impl RuleManager {
             if unchanged {
                 continue;
             }
-            let restore = match &start {
-                Some(Start { snapshot: None }) => Restore::FromSeries { evaluations_left: EVALUATIONS_BEFORE_RESTORE },
-                _ => Restore::Done,
+            let restore = if is_lost {
+                Restore::FromSeries { evaluations_left: EVALUATIONS_BEFORE_RESTORE }
+            } else {
+                Restore::Done
             };
             let mut runner = GroupRunner::new(Arc::new(spec), settings.clone(), self.services.clone(), restore);
-            if let Some(Start { snapshot: Some(snapshot) }) = &start
-                && let Some(saved) = snapshot.group(&runner.spec)
-            {
-                runner.load(saved, now);
+            if let Some(rules) = kept.remove(&key) {
+                forgotten.extend(runner.load(rules, now));
             }
             if let Some(old) = running.remove(&key)
                 && let Some(before) = stop_group(old).await
             {
-                runner.take_over(before);
+                forgotten.extend(runner.take_over(before));
             }
             let rules = i64::try_from(runner.spec.rules.len()).unwrap_or(i64::MAX);
             metrics::RULES.with_label_values(&[&runner.spec.metric_label()]).set(rules);
@@ -134,18 +144,27 @@ impl RuleManager {
             running.insert(key, Running { spec, settings: settings.clone(), cancel, task });
         }
         metrics::GROUPS.set(i64::try_from(running.len()).unwrap_or(i64::MAX));
+        forgotten.extend(kept.into_values().flatten());
+        forgotten.iter_mut().for_each(|r| r.alerts.clear());
+        if !forgotten.is_empty()
+            && let Err(error) = self.services.keeper.keep(forgotten).await
+        {
+            tracing::warn!(error, "what was kept of removed rules cannot be forgotten; it does no harm");
+        }
     }
 
     /// Ends the series of a removed group, after two intervals: a group of another name may have taken them over, and
     /// then its newer samples make the store refuse the markers.
-    fn end_series_later(&self, runner: GroupRunner) {
+    /// Gives what is no longer to be kept of it.
+    fn end_series_later(&self, runner: GroupRunner) -> Vec<RuleSnapshot> {
         let services = self.services.clone();
         let wait = Duration::from_millis(runner.spec.interval_ms.unsigned_abs().saturating_mul(2));
         let at = services.clock.now_ms() - runner.spec.query_offset_ms;
-        let (group, series) = (runner.spec.name.clone(), runner.into_series());
+        let group = runner.spec.name.clone();
+        let (series, forgotten) = runner.into_remains();
         let stop = self.stop.clone();
         if series.is_empty() {
-            return;
+            return forgotten;
         }
         tokio::spawn(async move {
             tokio::select! {
@@ -153,10 +172,11 @@ impl RuleManager {
                 () = tokio::time::sleep(wait) => {}
             }
             let samples = series.into_iter().map(|l| InstantSample::float(l, stale_nan())).collect();
-            if let Err(error) = services.appender.append(samples, at).await {
+            if let Err(error) = services.appender.append(vec![samples], at).await {
                 tracing::warn!(group, %error, "series of a removed group cannot be ended");
             }
         });
+        forgotten
     }
 
     /// Stops all groups and waits until running evaluations have ended. Series are not ended: a restart goes on with them.
@@ -178,21 +198,6 @@ impl RuleManager {
     pub fn active_alerts(&self) -> Vec<ActiveAlert> {
         let groups = self.groups();
         groups.iter().flat_map(|g| &g.rules).flat_map(|r| r.active_alerts().cloned()).collect()
-    }
-
-    /// What is needed to go on after a restart. Groups that were not evaluated yet are left out.
-    pub fn snapshot(&self) -> Snapshot {
-        let groups = self.groups().into_iter().filter_map(|group| {
-            let rules = group.rules.into_iter().filter_map(|rule| match rule.detail {
-                RuleDetail::Alerting { alerts, .. } if !alerts.is_empty() => {
-                    Some(RuleSnapshot { name: rule.name, labels: rule.labels, alerts })
-                }
-                _ => None,
-            });
-            let rules = rules.collect();
-            Some(GroupSnapshot { file: group.file, name: group.name, evaluated_at: group.last_evaluation?, rules })
-        });
-        Snapshot { groups: groups.collect() }
     }
 }
 

@@ -46,6 +46,12 @@ pub(super) static GROUPS: LazyLock<IntGauge> =
 pub(super) static TEMPLATE_FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
     metrics::counter("campanile_rules_template_failures_total", "Label and annotation templates that failed.")
 });
+pub(super) static NOT_KEPT: LazyLock<IntCounter> = LazyLock::new(|| {
+    metrics::counter(
+        "campanile_rules_state_write_failures_total",
+        "Times that the state of alerts could not be written for a restart.",
+    )
+});
 pub(super) static TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     metrics::counter_vec("campanile_rules_alert_transitions_total", "Alerts that changed their state.", &["to"])
 });

@@ -8,7 +8,7 @@ use crate::model::sample::is_stale_nan;
 use crate::model::{Labels, Matcher, TimestampMs};
 use crate::rules::alerting::{ALERT_NAME, ALERTS_FOR_STATE, ActiveAlert, AlertState, Alerts};
 use crate::rules::interfaces::{LastSample, RuleQuerier};
-use crate::rules::spec::{AlertingSpec, GroupSpec};
+use crate::rules::spec::AlertingSpec;
 
 /// How long an outage may be for `ALERTS_FOR_STATE` to count (Prometheus' `--rules.alert.for-outage-tolerance`).
 pub const OUTAGE_TOLERANCE_MS: i64 = 3_600_000;
@@ -18,53 +18,46 @@ pub const FOR_GRACE_PERIOD_MS: i64 = 600_000;
 /// and recording rules be evaluated first.
 const FIRING_GRACE_MS: i64 = 60_000;
 
-/// The alerts of all groups.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What was kept of all rules.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// The groups that have been evaluated.
-    pub groups: Vec<GroupSnapshot>,
-}
-
-/// The alerts of a group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GroupSnapshot {
-    /// Its file.
-    pub file: String,
-    /// Its name.
-    pub name: String,
-    /// When it was last evaluated.
-    pub evaluated_at: TimestampMs,
-    /// Its alerting rules that have alerts.
+    /// Of each alerting rule that has alerts.
     pub rules: Vec<RuleSnapshot>,
 }
 
-/// The alerts of a rule.
+/// The alerts of one rule. Serialized as it is, to survive restarts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleSnapshot {
+    /// Its file.
+    pub file: String,
+    /// Its group.
+    pub group: String,
     /// Its name.
     pub name: String,
     /// Its labels as written.
     pub labels: Labels,
+    /// The how manyth rule with that name and labels it is in its group.
+    pub ordinal: usize,
+    /// When it was evaluated.
+    pub evaluated_at: TimestampMs,
     /// The alerts.
     pub alerts: Vec<ActiveAlert>,
 }
 
-impl Snapshot {
-    /// The group with that file and name.
-    pub fn group(&self, spec: &GroupSpec) -> Option<&GroupSnapshot> {
-        self.groups.iter().find(|g| g.file == spec.file && g.name == spec.name)
+impl RuleSnapshot {
+    /// What makes it the same rule: file, group, name, labels, ordinal.
+    pub fn key(&self) -> (&str, &str, &str, &Labels, usize) {
+        (&self.file, &self.group, &self.name, &self.labels, self.ordinal)
     }
-}
 
-impl GroupSnapshot {
-    /// The alerts of a rule, ready for evaluations from `now` on. The time in which nobody looked does not count as
-    /// pending; what fired goes on firing until its targets had time to be scraped.
-    pub fn restore(&self, name: &str, labels: &Labels, interval_ms: i64, now: TimestampMs) -> Alerts {
+    /// The alerts, ready for evaluations from `now` on. The time in which nobody looked does not count as pending; what fired
+    /// goes on firing until its targets had time to be scraped. All are sent again at once: the last send may not have arrived.
+    pub fn restore(&self, interval_ms: i64, now: TimestampMs) -> Alerts {
         let away = (now - self.evaluated_at - interval_ms).max(0);
         let mut alerts = Alerts::default();
-        let saved = self.rules.iter().filter(|r| r.name == name && r.labels == *labels).flat_map(|r| &r.alerts);
-        for alert in saved {
+        for alert in &self.alerts {
             let mut alert = alert.clone();
+            alert.last_sent_at = None;
             match alert.state {
                 AlertState::Pending => alert.active_at += away,
                 AlertState::Firing => alert.hold_until = Some(now + FIRING_GRACE_MS.max(2 * interval_ms)),
@@ -157,19 +150,19 @@ mod tests {
 
     #[test]
     fn snapshots_go_through_json() {
-        let alerts = pending(1000).active.into_values().collect();
-        let snapshot = Snapshot {
-            groups: vec![GroupSnapshot {
-                file: "f".into(),
-                name: "g".into(),
-                evaluated_at: 60_000,
-                rules: vec![RuleSnapshot { name: "A".into(), labels: Labels::empty(), alerts }],
-            }],
+        let snapshot = RuleSnapshot {
+            file: "f".into(),
+            group: "g".into(),
+            name: "A".into(),
+            labels: Labels::empty(),
+            ordinal: 0,
+            evaluated_at: 60_000,
+            alerts: pending(1000).active.into_values().collect(),
         };
         let text = serde_json::to_string(&snapshot).unwrap();
-        let back: Snapshot = serde_json::from_str(&text).unwrap();
+        let back: RuleSnapshot = serde_json::from_str(&text).unwrap();
         assert_eq!(back, snapshot);
-        let alerts = back.groups[0].restore("A", &Labels::empty(), 60_000, 300_000);
+        let alerts = back.restore(60_000, 300_000);
         assert_eq!(alerts.active.values().next().unwrap().active_at, 1000 + 180_000);
         assert_eq!(
             alerts.samples()[0],

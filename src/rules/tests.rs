@@ -39,6 +39,9 @@ struct World {
     sent: Mutex<Vec<Alert>>,
     seen: Mutex<Vec<(AlertState, AlertState)>>,
     last: Mutex<Vec<LastSample>>,
+    kept: Mutex<Vec<RuleSnapshot>>,
+    /// Queries under way, and the most there were at once.
+    running: Mutex<(usize, usize)>,
 }
 
 impl World {
@@ -71,7 +74,13 @@ impl RuleQuerier for World {
         async move {
             let slow = *self.slow.lock().unwrap();
             if !slow.is_zero() {
+                {
+                    let mut running = self.running.lock().unwrap();
+                    running.0 += 1;
+                    running.1 = running.1.max(running.0);
+                }
                 tokio::time::sleep(slow).await;
+                self.running.lock().unwrap().0 -= 1;
             }
             self.queries.lock().unwrap().push((expr.to_owned(), t));
             self.answers.lock().unwrap().get(expr).cloned().unwrap_or(Ok(Vec::new()))
@@ -90,9 +99,27 @@ impl RuleQuerier for World {
 }
 
 impl RuleAppender for World {
-    fn append(&self, samples: Vec<InstantSample>, t: TimestampMs) -> BoxFuture<'_, Result<AppendReport, String>> {
-        self.written.lock().unwrap().extend(samples.into_iter().map(|s| (s.labels, s.value, t)));
-        std::future::ready(Ok(AppendReport::default())).boxed()
+    fn append(
+        &self,
+        results: Vec<Vec<InstantSample>>,
+        t: TimestampMs,
+    ) -> BoxFuture<'_, Result<Vec<AppendReport>, String>> {
+        let reports = results.iter().map(|_| AppendReport::default()).collect();
+        self.written.lock().unwrap().extend(results.into_iter().flatten().map(|s| (s.labels, s.value, t)));
+        std::future::ready(Ok(reports)).boxed()
+    }
+}
+
+impl RuleStateKeeper for World {
+    fn keep(&self, rules: Vec<RuleSnapshot>) -> BoxFuture<'_, Result<(), String>> {
+        let mut kept = self.kept.lock().unwrap();
+        for rule in rules {
+            kept.retain(|k| k.key() != rule.key());
+            if !rule.alerts.is_empty() {
+                kept.push(rule);
+            }
+        }
+        std::future::ready(Ok(())).boxed()
     }
 }
 
@@ -125,12 +152,17 @@ fn settings() -> RuleSettings {
 }
 
 fn manager(world: &Arc<World>, snapshot: Option<Snapshot>) -> RuleManager {
+    manager_at(world, snapshot, Arc::new(TokioClock(tokio::time::Instant::now())))
+}
+
+fn manager_at(world: &Arc<World>, snapshot: Option<Snapshot>, clock: Arc<dyn Clock>) -> RuleManager {
     let services = RuleServices {
         querier: world.clone(),
         appender: world.clone(),
         sink: world.clone(),
+        keeper: world.clone(),
         observer: world.clone(),
-        clock: Arc::new(TokioClock(tokio::time::Instant::now())),
+        clock,
     };
     RuleManager::new(services, snapshot)
 }
@@ -193,7 +225,7 @@ async fn an_alert_waits_fires_and_resolves() {
     minutes(20).await;
     let sent = std::mem::take(&mut *world.sent.lock().unwrap());
     assert!((5..=8).contains(&sent.len()), "{}", sent.len());
-    assert!(manager.snapshot().groups[0].rules.is_empty());
+    assert!(world.kept.lock().unwrap().is_empty());
     manager.stop().await;
 }
 
@@ -298,7 +330,7 @@ async fn alerts_survive_a_restart() {
     first.update(groups(FIRING), settings()).await;
     minutes(3).await;
     first.stop().await;
-    let snapshot = first.snapshot();
+    let snapshot = Snapshot { rules: world.kept.lock().unwrap().clone() };
     let before = first.active_alerts();
     assert_eq!(before[0].state, AlertState::Firing);
     world.take_seen();
@@ -336,6 +368,62 @@ async fn without_a_snapshot_the_series_tell() {
     minutes(1).await;
     assert_eq!(manager.active_alerts()[0].state, AlertState::Firing);
     assert_eq!(manager.active_alerts()[0].active_at, t - 3_600_000);
+    manager.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_what_is() {
+    let world = Arc::new(World::default());
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock(tokio::time::Instant::now()));
+    let manager = manager_at(&world, Some(Snapshot::default()), clock.clone());
+    world.answer("up == 0", &[(&[("job", "web")], 0.0)]);
+    manager.update(groups(FIRING), settings()).await;
+    for want in [AlertState::Pending, AlertState::Pending, AlertState::Firing] {
+        minutes(1).await;
+        let kept = world.kept.lock().unwrap().clone();
+        let [rule] = kept.as_slice() else { panic!("{kept:?}") };
+        assert_eq!((rule.name.as_str(), rule.group.as_str(), rule.alerts[0].state), ("Down", "g", want));
+        assert_eq!(Some(rule.evaluated_at), manager.groups()[0].last_evaluation);
+    }
+    // Of a rule that is gone nothing is kept.
+    manager.update(groups("groups: [{name: g, rules: [{record: r, expr: x}]}]"), settings()).await;
+    assert!(world.kept.lock().unwrap().is_empty());
+    // A pending alert does not count the time in which nobody looked.
+    manager.update(groups(FIRING), settings()).await;
+    minutes(1).await;
+    let snapshot = Snapshot { rules: world.kept.lock().unwrap().clone() };
+    let before = manager.active_alerts()[0].active_at;
+    manager.stop().await;
+    minutes(60).await;
+    let again = manager_at(&world, Some(snapshot), clock.clone());
+    again.update(groups(FIRING), settings()).await;
+    minutes(1).await;
+    let after = again.active_alerts()[0].active_at;
+    assert!((59 * 60_000..=60 * 60_000).contains(&(after - before)), "{}", after - before);
+    // Without any rules at a start nothing stays behind.
+    again.stop().await;
+    let snapshot = Snapshot { rules: world.kept.lock().unwrap().clone() };
+    assert!(!snapshot.rules.is_empty());
+    let third = manager_at(&world, Some(snapshot), clock.clone());
+    third.update(Vec::new(), settings()).await;
+    assert!(world.kept.lock().unwrap().is_empty());
+    third.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn independent_rules_are_asked_at_once_and_dependent_ones_in_turn() {
+    let world = Arc::new(World::default());
+    *world.slow.lock().unwrap() = Duration::from_secs(10);
+    let manager = manager(&world, Some(Snapshot::default()));
+    let rules: Vec<String> = (0..8).map(|i| format!("{{record: r{i}, expr: x{i}}}")).collect();
+    let text = format!("groups: [{{name: g, rules: [{}, {{record: s, expr: r0}}]}}]", rules.join(","));
+    manager.update(groups(&text), settings()).await;
+    minutes(2).await;
+    assert_eq!(world.running.lock().unwrap().1, 4, "so many at once");
+    let queries = world.queries.lock().unwrap().clone();
+    assert_eq!(queries[8].0, "r0");
+    // Nine rules of ten seconds each are done within a minute.
+    assert_eq!(super::metrics::MISSED.with_label_values(&["rules.yml;g"]).get(), 0);
     manager.stop().await;
 }
 

@@ -57,8 +57,3 @@ pub static SKIPPED: LazyLock<IntCounter> = LazyLock::new(|| {
         "Scrapes left out because the one before was still running.",
     )
 });
-
-/// Files of file discovery that could not be read.
-pub static FILE_ERRORS: LazyLock<IntCounter> = LazyLock::new(|| {
-    metrics::counter("campanile_scrape_file_sd_read_errors_total", "Files of file discovery that could not be read.")
-});

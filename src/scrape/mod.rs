@@ -6,7 +6,6 @@
 mod append;
 mod cache;
 mod client;
-pub mod discovery;
 mod manager;
 mod metrics;
 mod pool;

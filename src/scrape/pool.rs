@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
 use crate::config::http_client::client::ClientError;
 use crate::config::relabel::{Relabel, RelabelError, compile_all};
 use crate::config::scrape::ScrapeJob;
+use crate::discovery::{Sources, TargetGroup};
 use crate::exec::CancellationToken;
 use crate::model::Labels;
 use crate::scrape::append::{StoreRules, TargetState};
 use crate::scrape::client::{JobClient, Source};
-use crate::scrape::discovery::file::{FileDiscovery, POLL_MS};
-use crate::scrape::discovery::{TargetGroup, static_config};
 use crate::scrape::metrics;
 use crate::scrape::status::{DroppedTarget, TargetMetadata, TargetStatus};
 use crate::scrape::target::{TargetKey, populate};
@@ -168,53 +166,35 @@ fn drop_gauges(pool: &str) {
 /// Finds the targets of a job.
 struct Discovery {
     inner: Arc<Inner>,
-    fixed: Vec<TargetGroup>,
-    files: Vec<FileDiscovery>,
+    sources: Sources,
 }
 
 impl Discovery {
     fn new(inner: Arc<Inner>) -> Self {
         let job = &inner.prepared.job;
-        let files = job.file_sd_configs.iter().map(FileDiscovery::new).collect();
-        Discovery { fixed: static_config::groups(&job.static_configs), files, inner }
+        let sources = Sources::new(&job.static_configs, &job.file_sd_configs);
+        Discovery { inner, sources }
     }
 
     /// Looks once; brings the loops in line if anything changed, or if `always`.
     async fn look(&mut self, always: bool) {
-        let mut changed = always;
-        if !self.files.is_empty() {
-            let now = self.inner.shared.clock.now_ms();
-            let mut files = std::mem::take(&mut self.files);
-            let polled = tokio::task::spawn_blocking(move || {
-                let any = files.iter_mut().fold(false, |any, f| f.poll(now) | any);
-                (files, any)
-            });
-            match polled.await {
-                Ok((back, any)) => {
-                    self.files = back;
-                    changed |= any;
-                }
-                Err(e) => {
-                    let pool = &self.inner.prepared.job.job_name;
-                    tracing::error!(error = %e, pool = %pool, "file discovery ended; its targets stay as they are");
-                    return;
-                }
+        match self.sources.look(self.inner.shared.clock.now_ms(), always).await {
+            Ok(Some(groups)) => sync(&self.inner, &groups).await,
+            Ok(None) => {}
+            Err(e) => {
+                let pool = &self.inner.prepared.job.job_name;
+                tracing::error!(error = %e, pool = %pool, "file discovery ended; its targets stay as they are");
             }
-        }
-        if changed {
-            let files = self.files.iter().flat_map(FileDiscovery::groups);
-            let groups: Vec<TargetGroup> = self.fixed.iter().chain(files).cloned().collect();
-            sync(&self.inner, &groups).await;
         }
     }
 
     /// Goes on looking until the pool ends.
     async fn run(mut self) {
         let token = self.inner.token.clone();
-        while !self.files.is_empty() {
+        while self.sources.can_change() {
             tokio::select! {
                 () = token.cancelled() => return,
-                () = tokio::time::sleep(Duration::from_millis(POLL_MS.unsigned_abs())) => {}
+                () = tokio::time::sleep(crate::discovery::POLL) => {}
             }
             self.look(false).await;
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::config::relabel::Relabel;
 use crate::config::scrape::ScrapeJob;
+use crate::discovery::TargetGroup;
 use crate::model::{Labels, LabelsBuilder};
-use crate::scrape::discovery::TargetGroup;
 use crate::text::duration::{DurationError, format_ms, parse_ms};
 
 const ADDRESS: &str = "__address__";

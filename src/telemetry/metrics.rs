@@ -64,6 +64,15 @@ pub fn seconds_vec(name: &str, help: &str, labels: &[&str]) -> HistogramVec {
     register(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec()), labels))
 }
 
+/// Bucket bounds in seconds for what people wait for: from a second to a day.
+pub const DELAY_BUCKETS: [f64; 12] =
+    [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21_600.0, 86_400.0];
+
+/// A histogram of seconds with [`DELAY_BUCKETS`] for each set of label values.
+pub fn delays_vec(name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+    register(HistogramVec::new(HistogramOpts::new(name, help).buckets(DELAY_BUCKETS.to_vec()), labels))
+}
+
 /// All metrics in the Prometheus text format 0.0.4.
 pub fn render() -> String {
     TextEncoder::new()

@@ -44,11 +44,20 @@ const SERIES: usize = 50;
 
 /// One remote-write body: a sample at `t` with value `v` for each series.
 fn write_body(t: i64, v: u64) -> Vec<u8> {
-    let label = |name: &str, value: String| Label { name: name.to_owned(), value };
-    let timeseries = (0..SERIES)
-        .map(|i| TimeSeries {
-            labels: vec![label("__name__", "crash_test".to_owned()), label("series", format!("{i:03}"))],
-            samples: vec![Sample { value: v as f64, timestamp: t }],
+    let series: Vec<_> = (0..SERIES)
+        .map(|i| (vec![("__name__", "crash_test".to_owned()), ("series", format!("{i:03}"))], v as f64))
+        .collect();
+    write_series(&series, t)
+}
+
+/// One remote-write body: a sample at `t` for each series, labels in order of names.
+pub fn write_series(series: &[(Vec<(&str, String)>, f64)], t: i64) -> Vec<u8> {
+    let label = |(name, value): &(&str, String)| Label { name: (*name).to_owned(), value: value.clone() };
+    let timeseries = series
+        .iter()
+        .map(|(labels, value)| TimeSeries {
+            labels: labels.iter().map(label).collect(),
+            samples: vec![Sample { value: *value, timestamp: t }],
         })
         .collect();
     snap::raw::Encoder::new().compress_vec(&WriteRequest { timeseries }.encode_to_vec()).unwrap()

@@ -248,31 +248,3 @@ async fn loki_metadata() {
     assert_eq!(server.get("/prometheus/api/v1/rules", &[]).await["data"]["groups"], serde_json::json!([]));
     assert_eq!(server.get("/prometheus/api/v1/alerts", &[]).await["data"]["alerts"], serde_json::json!([]));
 }
-
-#[tokio::test]
-async fn alertmanager_source() {
-    let server = Server::start("").await;
-    let status = server.get("/alertmanager/api/v2/status", &[]).await;
-    assert!(status["config"]["original"].as_str().unwrap().contains("receiver"), "{status}");
-    assert!(
-        status["cluster"]["status"].is_string()
-            && status["versionInfo"]["version"].is_string()
-            && status["uptime"].is_string()
-    );
-    for path in ["alerts", "alerts/groups", "silences", "receivers"] {
-        assert!(server.get(&format!("/alertmanager/api/v2/{path}"), &[]).await.is_array(), "{path}");
-    }
-    let silence = serde_json::json!({
-        "matchers": [{"name": "alertname", "value": "X", "isRegex": false, "isEqual": true}],
-        "startsAt": "2026-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z", "createdBy": "test", "comment": "quiet"
-    });
-    let post = server.http.post(server.url("/alertmanager/api/v2/silences")).header("content-type", "application/json");
-    let r = post.body(silence.to_string()).send().await.unwrap();
-    assert_eq!(r.status(), 200);
-    let id: Value = serde_json::from_str(&r.text().await.unwrap()).unwrap();
-    let id = id["silenceID"].as_str().unwrap().to_owned();
-    let one = server.get(&format!("/alertmanager/api/v2/silence/{id}"), &[]).await;
-    assert_eq!(one["status"]["state"], "active");
-    let r = server.http.delete(server.url(&format!("/alertmanager/api/v2/silence/{id}"))).send().await.unwrap();
-    assert_eq!(r.status(), 200);
-}

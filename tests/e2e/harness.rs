@@ -113,8 +113,18 @@ impl Server {
 
     /// Kills with -9, starts again on the same folder and waits until it is ready.
     pub async fn crash_and_restart(&mut self) {
+        self.crash().await;
+        self.restart().await;
+    }
+
+    /// Kills with -9.
+    pub async fn crash(&mut self) {
         self.process.signal("KILL");
         self.process.wait(10).await;
+    }
+
+    /// Starts again on the same folder and waits until it is ready.
+    pub async fn restart(&mut self) {
         self.process = Self::spawn(self.dir.path(), self.port, &[]);
         self.wait_ready().await;
     }

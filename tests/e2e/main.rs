@@ -5,11 +5,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod alert_history;
+mod alert_state;
+mod alert_tools;
 mod crash;
 mod flow;
 mod grafana;
+mod grafana_alerting;
 mod harness;
 mod life;
 mod loki;
 mod receivers;
+mod nothing_lost;
+mod outside;
 mod sinks;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -15,18 +16,27 @@ use crate::harness::{Process, eventually, free_port};
 /// Keeps every JSON body that is posted to it.
 pub struct WebhookSink {
     pub port: u16,
-    bodies: Arc<Mutex<Vec<Value>>>,
+    bodies: Bodies,
     task: JoinHandle<()>,
 }
 
+/// Bodies with the moments at which they came.
+type Bodies = Arc<Mutex<Vec<(Instant, Value)>>>;
+
 impl WebhookSink {
     pub async fn start() -> Self {
-        let bodies: Arc<Mutex<Vec<Value>>> = Arc::default();
+        Self::start_slow(Duration::ZERO).await
+    }
+
+    /// One that lets its senders wait for the answer.
+    pub async fn start_slow(wait: Duration) -> Self {
+        let bodies: Bodies = Arc::default();
         let app = Router::new()
             .route(
                 "/hook",
-                post(|State(b): State<Arc<Mutex<Vec<Value>>>>, body: String| async move {
-                    b.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+                post(move |State(b): State<Bodies>, body: String| async move {
+                    b.lock().unwrap().push((Instant::now(), serde_json::from_str(&body).unwrap()));
+                    tokio::time::sleep(wait).await;
                 }),
             )
             .with_state(bodies.clone());
@@ -35,7 +45,12 @@ impl WebhookSink {
     }
 
     pub fn bodies(&self) -> Vec<Value> {
-        self.bodies.lock().unwrap().clone()
+        self.bodies.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
+    }
+
+    /// When they came.
+    pub fn times(&self) -> Vec<Instant> {
+        self.bodies.lock().unwrap().iter().map(|(at, _)| *at).collect()
     }
 
     /// Waits for a body that `wanted` accepts.

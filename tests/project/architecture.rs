@@ -20,7 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["model", "text", "disk", "exec", "telemetry", "wire", "promql", "logql"]),
     ("host", ENGINE),
     ("query", &["model", "text", "disk", "exec", "telemetry", "wire", "promql", "logql", "tsdb", "logs"]),
-    ("scrape", SERVICE),
+    ("discovery", &["telemetry", "config"]),
+    ("scrape", &["model", "text", "disk", "exec", "telemetry", "wire", "config", "tsdb", "logs", "state", "discovery"]),
     ("probe", SERVICE),
     ("ingest", SERVICE),
     (
@@ -28,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["model", "text", "disk", "exec", "telemetry", "wire", "config", "query", "tsdb", "state", "promql", "logql"],
     ),
     ("alerting", &["model", "text", "disk", "exec", "telemetry", "wire", "config", "state"]),
+    ("notifier", &["model", "exec", "telemetry", "config", "discovery"]),
     ("api", API),
 ];
 
@@ -48,11 +50,13 @@ const API: &[&str] = &[
     "promql",
     "logql",
     "state",
+    "discovery",
     "scrape",
     "probe",
     "ingest",
     "rules",
     "alerting",
+    "notifier",
     "host",
 ];
 

@@ -35,7 +35,7 @@ pub struct Notification<'a> {
     pub data: &'a Data,
     /// The group's key.
     pub group_key: &'a str,
-    /// Whether it may have been sent before, by a process that was killed.
+    /// Whether it may have arrived before: sent by a process that was killed, or by an attempt that got no answer.
     pub possible_repeat: bool,
     /// The receiver that could not be told, where this one stands in for it.
     pub fallback_for: Option<&'a str>,
@@ -95,6 +95,13 @@ pub enum FailureReason {
     Tls,
     /// No answer in time.
     Timeout,
+}
+
+impl SendError {
+    /// Whether the message may have arrived although the attempt failed: nobody said that it did not.
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self.reason, FailureReason::Timeout | FailureReason::Connection)
+    }
 }
 
 impl FailureReason {

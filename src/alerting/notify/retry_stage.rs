@@ -18,7 +18,12 @@ pub enum Outcome {
     /// It was sent.
     Sent,
     /// It was not, and will not be before the next flush.
-    Failed(SendError),
+    Failed {
+        /// What went wrong at last.
+        error: SendError,
+        /// Whether one of the attempts may have arrived all the same.
+        doubtful: bool,
+    },
     /// The process stops; the intent stays open.
     Interrupted,
 }
@@ -29,6 +34,8 @@ pub struct Attempt<'a> {
     pub number: u32,
     /// How long it took.
     pub latency: Duration,
+    /// Whether it may repeat one that arrived.
+    pub possible_repeat: bool,
     /// What went wrong, if it did.
     pub error: Option<&'a SendError>,
     /// Whether another follows.
@@ -46,10 +53,12 @@ pub async fn send(
     let deadline = Instant::now() + patience;
     let mut pause = FIRST_PAUSE;
     let mut number = 0;
+    let mut possible_repeat = notification.possible_repeat;
     loop {
         number += 1;
         let started = Instant::now();
-        let result = match tokio::time::timeout_at(deadline, integration.notifier.send(notification)).await {
+        let notification = Notification { possible_repeat, ..*notification };
+        let result = match tokio::time::timeout_at(deadline, integration.notifier.send(&notification)).await {
             Ok(result) => result,
             Err(_) => Err(SendError::temporary(
                 FailureReason::Timeout,
@@ -60,7 +69,7 @@ pub async fn send(
         LATENCY.with_label_values(&[integration.kind]).observe(latency.as_secs_f64());
         let error = match result {
             Ok(()) => {
-                observe(&Attempt { number, latency, error: None, retried: false });
+                observe(&Attempt { number, latency, possible_repeat, error: None, retried: false });
                 return Outcome::Sent;
             }
             Err(e) => e,
@@ -69,9 +78,10 @@ pub async fn send(
         let wait = spread(pause, number, notification.group_key).max(error.retry_after.unwrap_or_default());
         let next = Instant::now() + wait;
         let retried = error.retry && next < deadline;
-        observe(&Attempt { number, latency, error: Some(&error), retried });
+        observe(&Attempt { number, latency, possible_repeat, error: Some(&error), retried });
+        possible_repeat |= error.is_doubtful();
         if !retried {
-            return Outcome::Failed(error);
+            return Outcome::Failed { error, doubtful: possible_repeat };
         }
         tokio::select! {
             () = stop.cancelled() => return Outcome::Interrupted,
@@ -137,12 +147,12 @@ mod tests {
         let (outcome, attempts, _) = run(2, Some(busy.clone())).await;
         assert_eq!((outcome, attempts), (Outcome::Sent, 3));
         let (outcome, attempts, took) = run(1000, Some(busy.clone())).await;
-        assert_eq!(outcome, Outcome::Failed(busy.clone()));
+        assert_eq!(outcome, Outcome::Failed { error: busy.clone(), doubtful: false });
         assert!((4..=9).contains(&attempts) && took <= Duration::from_secs(10), "{attempts} in {took:?}");
         let (outcome, attempts, took) = run(1, Some(wrong.clone())).await;
-        assert_eq!((outcome, attempts, took), (Outcome::Failed(wrong), 1, Duration::ZERO));
+        assert_eq!((outcome, attempts, took), (Outcome::Failed { error: wrong, doubtful: false }, 1, Duration::ZERO));
         let (outcome, attempts, took) = run(1, None).await;
-        assert!(matches!(outcome, Outcome::Failed(e) if e.reason == FailureReason::Timeout));
+        assert!(matches!(outcome, Outcome::Failed { error: e, doubtful: true } if e.reason == FailureReason::Timeout));
         assert_eq!((attempts, took), (1, Duration::from_secs(10)));
         let limited = SendError { retry_after: Some(Duration::from_secs(7)), ..busy.clone() };
         let (outcome, attempts, took) = run(1, Some(limited.clone())).await;
@@ -150,6 +160,6 @@ mod tests {
         assert!(took >= Duration::from_secs(7), "{took:?}");
         // A pause that is longer than what is left ends the attempts at once.
         let limited = SendError { retry_after: Some(Duration::from_secs(60)), ..limited };
-        assert_eq!(run(1, Some(limited.clone())).await, (Outcome::Failed(limited), 1, Duration::ZERO));
+        assert_eq!(run(1, Some(limited.clone())).await, (Outcome::Failed { error: limited, doubtful: false }, 1, Duration::ZERO));
     }
 }

@@ -58,7 +58,10 @@ pub(super) async fn pools(State(state): State<ApiState>) -> Response {
     super::status::success(&json!({"scrapePools": state.scrape.scrape_pools()}))
 }
 
-/// Alertmanagers outside this process, of which there are none yet; the built-in one answers under `/alertmanager`.
-pub(super) async fn alertmanagers() -> Response {
-    super::status::success(&json!({"activeAlertmanagers": [], "droppedAlertmanagers": []}))
+/// Alertmanagers outside this process; the built-in one answers under `/alertmanager`.
+pub(super) async fn alertmanagers(State(state): State<ApiState>) -> Response {
+    let status = state.notifier.status();
+    let shown = |urls: Vec<String>| urls.into_iter().map(|url| json!({"url": url})).collect::<Vec<_>>();
+    let (active, dropped) = (shown(status.active), shown(status.dropped));
+    super::status::success(&json!({"activeAlertmanagers": active, "droppedAlertmanagers": dropped}))
 }

@@ -52,7 +52,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Present<T> {
     }
 }
 
-fn list_without_gaps<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Vec<T>, D::Error> {
+/// Reads a list in which no entry may be empty.
+pub(crate) fn list_without_gaps<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Vec<T>, D::Error> {
     let list = Vec::<Present<T>>::deserialize(d)?;
     Ok(list.into_iter().map(|entry| entry.0).collect())
 }

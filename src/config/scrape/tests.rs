@@ -40,7 +40,6 @@ fn every_problem_says_where_and_what_to_do() {
             "[{job_name: a, metric_name_validation_scheme: legacy, metric_name_escaping_scheme: allow-utf-8}]",
             "scrape_configs[0].metric_name_escaping_scheme: asks for UTF-8 names with allow-utf-8, and metric_name_validation_scheme is legacy; change one of them",
         ),
-        ("{}", "[{job_name: a, scheme: ftp}]", "scrape_configs[0].scheme: \"ftp\" is neither http nor https"),
         (
             "{}",
             "[{job_name: a, kubernetes_sd_configs: [{role: pod}]}]",

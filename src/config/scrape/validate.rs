@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::config::Problems;
 use crate::config::global::GlobalConfig;
 use crate::config::relabel;
-use crate::config::scrape::{EscapingScheme, NameValidation, ScrapeConfig, ScrapeProtocol};
+use crate::config::scrape::{EscapingScheme, FileSdConfig, NameValidation, ScrapeConfig, ScrapeProtocol};
 
 /// Notes what is wrong with the jobs; `path` is the path of the list (`scrape_configs`).
 pub fn validate_all(jobs: &[ScrapeConfig], global: &GlobalConfig, path: &str, problems: &mut Problems) {
@@ -29,12 +29,6 @@ impl ScrapeConfig {
             problems.add(format!("{path}.job_name"), "is empty; give the job a name");
         }
         self.validate_times(global, path, problems);
-        if let Some(s) = &self.scheme
-            && s != "http"
-            && s != "https"
-        {
-            problems.add(format!("{path}.scheme"), format!("{s:?} is neither http nor https"));
-        }
         let protocols = self.scrape_protocols.as_deref().unwrap_or_default();
         if self.scrape_protocols.as_ref().is_some_and(Vec::is_empty) {
             problems.add(format!("{path}.scrape_protocols"), "is empty; remove the key for the default");
@@ -118,22 +112,35 @@ impl ScrapeConfig {
             }
         }
         for (i, sd) in self.file_sd_configs.iter().enumerate() {
-            let path = format!("{path}.file_sd_configs[{i}]");
-            if sd.files.is_empty() {
-                problems.add(path.clone(), "file service discovery config must contain at least one path name");
-            }
-            for (f, file) in sd.files.iter().enumerate() {
-                let extension = file.extension().and_then(|e| e.to_str()).unwrap_or("");
-                let folder = file.parent().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
-                if !matches!(extension, "yml" | "yaml" | "json") || folder.contains('*') {
-                    problems.add(
-                        format!("{path}.files[{f}]"),
-                        format!(
-                            "path name {:?} is not valid; it must end in .yml, .yaml or .json, with * only in its last part",
-                            file.display()
-                        ),
-                    );
-                }
+            sd.validate(&format!("{path}.file_sd_configs[{i}]"), problems);
+        }
+    }
+
+    /// Notes what is taken as Prometheus takes it but cannot work.
+    pub fn doubts(&self, path: &str, doubts: &mut Problems) {
+        if let Some(s) = self.scheme.as_deref().filter(|s| !matches!(*s, "" | "http" | "https")) {
+            doubts.add(format!("{path}.scheme"), format!("{s:?} is neither http nor https: every scrape will fail"));
+        }
+    }
+}
+
+impl FileSdConfig {
+    /// Notes what is wrong; `path` is the path of this entry.
+    pub fn validate(&self, path: &str, problems: &mut Problems) {
+        if self.files.is_empty() {
+            problems.add(path, "file service discovery config must contain at least one path name");
+        }
+        for (f, file) in self.files.iter().enumerate() {
+            let extension = file.extension().and_then(|e| e.to_str()).unwrap_or("");
+            let folder = file.parent().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+            if !matches!(extension, "yml" | "yaml" | "json") || folder.contains('*') {
+                problems.add(
+                    format!("{path}.files[{f}]"),
+                    format!(
+                        "path name {:?} is not valid; it must end in .yml, .yaml or .json, with * only in its last part",
+                        file.display()
+                    ),
+                );
             }
         }
     }

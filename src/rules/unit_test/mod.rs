@@ -250,6 +250,7 @@ async fn run_test(test: Test<'_>, groups: &[GroupSpec], eval_ms: i64, fuzzy: boo
         querier: world.clone(),
         appender: world.clone(),
         sink: world.clone(),
+        keeper: world.clone(),
         observer: Arc::new(()),
         clock: clock.clone(),
     });

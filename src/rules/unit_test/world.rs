@@ -14,7 +14,10 @@ use crate::promql::engine::{Engine, EngineOptions, QueryOptions};
 use crate::promql::script::SequenceValue;
 use crate::promql::storage::{SelectHints, Storage};
 use crate::rules::file::GroupKind;
-use crate::rules::interfaces::{AlertSink, AppendReport, InstantSample, LastSample, RuleAppender, RuleQuerier};
+use crate::rules::interfaces::{
+    AlertSink, AppendReport, InstantSample, LastSample, RuleAppender, RuleQuerier, RuleStateKeeper,
+};
+use crate::rules::restore::RuleSnapshot;
 
 /// See the module.
 pub(super) struct World {
@@ -139,20 +142,35 @@ impl RuleQuerier for World {
 }
 
 impl RuleAppender for World {
-    fn append(&self, samples: Vec<InstantSample>, t: TimestampMs) -> BoxFuture<'_, Result<AppendReport, String>> {
+    fn append(
+        &self,
+        results: Vec<Vec<InstantSample>>,
+        t: TimestampMs,
+    ) -> BoxFuture<'_, Result<Vec<AppendReport>, String>> {
         let mut data = self.data.write().unwrap_or_else(PoisonError::into_inner);
-        let mut report = AppendReport::default();
-        for sample in samples {
-            match data.is_new(&sample, t) {
-                Ok(true) => data.add(&sample.labels, t, sample.value, sample.histogram.map(|h| *h)),
-                Ok(false) => {}
-                Err(reason) => {
-                    report.refused += 1;
-                    report.first_reason.get_or_insert(reason);
+        let mut reports = Vec::with_capacity(results.len());
+        for samples in results {
+            let mut report = AppendReport::default();
+            for sample in samples {
+                match data.is_new(&sample, t) {
+                    Ok(true) => data.add(&sample.labels, t, sample.value, sample.histogram.map(|h| *h)),
+                    Ok(false) => {}
+                    Err(reason) => {
+                        report.refused += 1;
+                        report.first_reason.get_or_insert(reason);
+                    }
                 }
             }
+            reports.push(report);
         }
-        std::future::ready(Ok(report)).boxed()
+        std::future::ready(Ok(reports)).boxed()
+    }
+}
+
+impl RuleStateKeeper for World {
+    /// A test begins and ends with the world.
+    fn keep(&self, _: Vec<RuleSnapshot>) -> BoxFuture<'_, Result<(), String>> {
+        std::future::ready(Ok(())).boxed()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::scrape::StaticConfig;
-use crate::scrape::discovery::TargetGroup;
+use crate::discovery::TargetGroup;
 
 /// Makes target groups of `static_configs`.
 pub fn groups(configs: &[StaticConfig]) -> Vec<TargetGroup> {

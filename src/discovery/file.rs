@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::SystemTime;
+
+use prometheus::IntCounter;
 
 use crate::config::scrape::{FILE_SD_REFRESH, FileSdConfig, StaticConfig};
 use crate::config::{Expand, decode};
-use crate::scrape::discovery::{TargetGroup, static_config};
-use crate::scrape::metrics;
+use crate::discovery::{TargetGroup, static_config};
+use crate::telemetry::metrics;
 
 /// A list of targets is text written by people or programs; 64 MiB is far beyond any of them.
 const MAX_FILE: u64 = 64 << 20;
-/// How often the files' times are looked at. A look costs one `stat` for each file and notices changes on every kind of file system.
-pub const POLL_MS: i64 = 5_000;
+
+static READ_ERRORS: LazyLock<IntCounter> = LazyLock::new(|| {
+    metrics::counter("campanile_discovery_file_read_errors_total", "Files of file discovery that could not be read.")
+});
 
 /// Why a file gives no targets.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +92,7 @@ impl FileDiscovery {
             match read(&path) {
                 Ok(groups) => known.groups = groups,
                 Err(e) => {
-                    metrics::FILE_ERRORS.inc();
+                    READ_ERRORS.inc();
                     tracing::warn!(error = %e, "targets of a file stay as they were");
                 }
             }
