@@ -421,6 +421,10 @@ async fn a_fallback_is_told_what_a_dead_receiver_cannot_be() {
     ];
     let near = |a: &(i64, String, Status), b: &(i64, &str, Status)| (a.0 - b.0).abs() <= 30 && a.1 == b.1 && a.2 == b.2;
     assert!(told.len() == want.len() && told.iter().zip(&want).all(|(a, b)| near(a, b)), "{told:?}");
+    bell.handle.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_follows_an_attempt_without_an_answer_is_marked() {
     let dir = tempfile::tempdir().unwrap();
     let busy = SendError::temporary(FailureReason::ServerError, "503");
