@@ -1,6 +1,7 @@
 //! The HTTP edge: protocols in, bytes out.
 
 pub mod alertmanager;
+mod asker;
 pub mod error;
 mod health;
 mod logs_in;
@@ -21,6 +22,7 @@ pub use router::router;
 
 use crate::alerting::AlertingHandle;
 use crate::config::Loaded;
+use crate::config::features::Features;
 use crate::exec::permits::Permits;
 use crate::exec::{CancellationToken, Clock};
 use crate::query::{LogQueries, MetricQueries};
@@ -58,6 +60,8 @@ pub struct ApiState {
     pub reload: Reload,
     /// The command line's settings, for `status/flags`.
     pub flags: Arc<Vec<(String, String)>>,
+    /// Which experimental features are on.
+    pub features: Features,
     /// When the process started.
     pub started_ms: i64,
     /// Whether everything is up.

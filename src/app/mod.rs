@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::alerting::{AlertingHandle, AlertingOptions};
 use crate::api::{self, ApiState, Readiness, Reload};
+use crate::config::features::Features;
 use crate::config::storage::WalSync;
 use crate::config::{ConfigDuration, Loaded, Problem};
 use crate::disk::dir_lock::DirLock;
@@ -25,7 +26,8 @@ use crate::exec::throttled_log::Throttle;
 use crate::exec::{CancellationToken, Clock, SystemClock};
 use crate::logs;
 use crate::promql::engine::{Engine, EngineOptions};
-use crate::query::{LogQueries, MetricQueries};
+use crate::query::active_file::{self, ActiveQueries};
+use crate::query::{LogQueries, MetricQueries, QueryLogs};
 use crate::rules::{RuleManager, RuleServices, Snapshot};
 use crate::scrape::{InProcessTarget, ScrapeHandle};
 use crate::state::{Op, StateDb, Table};
@@ -53,6 +55,8 @@ pub struct AppOptions {
     pub query_max_concurrency: usize,
     /// How far back instant selectors look.
     pub query_lookback_ms: i64,
+    /// Names of experimental features, in lists by commas.
+    pub enable_feature: Vec<String>,
 }
 
 /// The longest a stop may take before what is left is given up.
@@ -87,6 +91,10 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_ms = clock.now_ms();
         own_metrics();
+        let (features, remarks) = Features::parse(&options.enable_feature);
+        for remark in remarks {
+            tracing::warn!("{remark}");
+        }
         let lock = DirLock::acquire(&options.storage_path, &format!("listening on {}", options.listen_address))?;
         let path = options.config_file.clone();
         let loaded = tokio::task::spawn_blocking(move || crate::config::load(Some(&path)))
@@ -117,14 +125,24 @@ impl App {
             timeout: Duration::from_millis(options.query_timeout_ms.unsigned_abs()),
             lookback_delta_ms: options.query_lookback_ms,
             subquery_step_ms: loaded.config.global.evaluation().as_ms(),
+            syntax: features.syntax,
+            delayed_name_removal: features.delayed_name_removal,
+            per_step_stats: features.per_step_stats,
             ..EngineOptions::default()
         });
-        let metric_queries = MetricQueries::new(stores.db.clone(), engine, options.query_max_concurrency);
+        let query_logs = Arc::new(query_logs(&options, &history, clock.clone()));
+        let metric_queries =
+            MetricQueries::new(stores.db.clone(), engine, options.query_max_concurrency, query_logs.clone());
         let log_options = crate::logql::engine::EngineOptions {
             timeout: Duration::from_millis(options.query_timeout_ms.unsigned_abs()),
             ..Default::default()
         };
-        let log_queries = LogQueries::new(stores.logs.clone(), log_options, options.query_max_concurrency);
+        let log_queries = LogQueries::new(
+            stores.logs.clone(),
+            log_options,
+            options.query_max_concurrency,
+            query_logs.clone(),
+        );
 
         let alerting = AlertingHandle::start(
             AlertingOptions {
@@ -165,6 +183,8 @@ impl App {
             rules: rules.clone(),
             alerting: alerting.clone(),
             history: history.clone(),
+            features,
+            query_logs,
             db: stores.db.clone(),
             logs: stores.logs.clone(),
             changing: tokio::sync::Mutex::default(),
@@ -192,6 +212,7 @@ impl App {
             config_loaded_ms: services.config_loaded_ms.clone(),
             reload,
             flags: Arc::new(flags(&options)),
+            features,
             started_ms,
             ready: ready.clone(),
             probe_permits: Permits::new(PROBES_AT_ONCE, PROBES_AT_ONCE),
@@ -298,6 +319,28 @@ async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock
     opened.await?
 }
 
+/// The logs of queries. Queries that the process before had not ended when it was killed are told first.
+fn query_logs(options: &AppOptions, history: &History, clock: Arc<dyn Clock>) -> QueryLogs {
+    let path = options.storage_path.join(active_file::FILE_NAME);
+    // PromQL and LogQL have as many places each.
+    let places = options.query_max_concurrency.max(1).saturating_mul(2);
+    let active = match ActiveQueries::open(&path, places) {
+        Ok((active, interrupted)) => {
+            for query in interrupted {
+                tracing::warn!(record = %query.record, "this query ran when the process before ended without a stop");
+                history.interrupted_query(&query);
+            }
+            Some(active)
+        }
+        Err(e) => {
+            tracing::error!(path = %path.display(), error = %e, "queries that run are not written down");
+            None
+        }
+    };
+    let history = history.clone();
+    QueryLogs::new(active, Arc::new(move |ended| history.slow_query(ended)), clock)
+}
+
 /// Metrics that belong to the program as a whole.
 fn own_metrics() {
     process::register();
@@ -316,6 +359,7 @@ fn flags(options: &AppOptions) -> Vec<(String, String)> {
         ("query.max-samples".to_owned(), options.query_max_samples.to_string()),
         ("query.max-concurrency".to_owned(), options.query_max_concurrency.to_string()),
         ("query.lookback-delta".to_owned(), duration(options.query_lookback_ms)),
+        ("enable-feature".to_owned(), options.enable_feature.join(",")),
     ]
 }
 

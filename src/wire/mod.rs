@@ -4,4 +4,7 @@ pub mod decompress;
 pub mod exposition;
 pub mod loki_push;
 pub mod ndjson;
+pub mod prom_chunk;
+pub mod protobuf;
+pub mod remote_read;
 pub mod remote_write;
