@@ -66,6 +66,8 @@ pub struct ApiState {
     pub started_ms: i64,
     /// Whether everything is up.
     pub ready: Arc<Readiness>,
+    /// Remote reads at once.
+    pub read_permits: Permits,
     /// Probes on request at once.
     pub probe_permits: Permits,
     /// Ends long-lived responses.

@@ -65,6 +65,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
 /// Probes that `/probe` runs at once, and as many may wait: each holds a connection for up to its timeout.
 const PROBES_AT_ONCE: usize = 64;
+/// Remote reads that run at once, Prometheus' own number; ten times as many may wait.
+const READS_AT_ONCE: usize = 10;
 /// The one row of the table of rule state.
 const RULE_STATE_KEY: &[u8] = b"snapshot";
 
@@ -215,6 +217,7 @@ impl App {
             features,
             started_ms,
             ready: ready.clone(),
+            read_permits: Permits::new(READS_AT_ONCE, READS_AT_ONCE * 10),
             probe_permits: Permits::new(PROBES_AT_ONCE, PROBES_AT_ONCE),
             shutdown: shutdown.clone(),
         };

@@ -4,11 +4,13 @@
 //! as an unsigned varint of the distance; later times as the change of the distance in classes of 0, 14, 17, 20 and 64 bits; values
 //! as XOR with the one before. Native histograms: `FLOAT_HISTOGRAM`, where every count is such a stream of values of its own.
 
+use std::sync::Arc;
+
 use crate::disk::bits::put_bits;
 use crate::disk::varint::{put_i64, put_u64};
 use crate::model::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, Span};
 use crate::model::sample::is_stale_nan;
-use crate::model::{FloatHistogram, TimestampMs};
+use crate::model::{Column, FloatHistogram, TimestampMs};
 
 /// Samples of one chunk, Prometheus' own number.
 pub const SAMPLES_PER_CHUNK: usize = 120;
@@ -125,6 +127,32 @@ impl Xor {
         // 64 does not fit into six bits and is written as 0, which cannot occur otherwise.
         bits.put(u64::from(significant & 63), 6);
         bits.put(delta >> trailing, significant);
+    }
+}
+
+/// Encodes all samples of a series. Where floats and histograms take turns, so do chunks.
+pub fn encode_column(column: &Column) -> Vec<PromChunk> {
+    let floats: Vec<(TimestampMs, f64)> = column.t.iter().copied().zip(column.v.iter().copied()).collect();
+    let histograms: Vec<(TimestampMs, &FloatHistogram)> =
+        column.ht.iter().copied().zip(column.h.iter().map(Arc::as_ref)).collect();
+    let mut out = Vec::with_capacity(column.len() / SAMPLES_PER_CHUNK + 2);
+    let (mut floats, mut at) = (floats.as_slice(), 0);
+    loop {
+        let histogram = histograms.get(at).map(|h| h.0);
+        let before = histogram.map_or(floats.len(), |h| floats.partition_point(|f| f.0 <= h));
+        let (now, later) = floats.split_at(before);
+        out.extend(now.chunks(SAMPLES_PER_CHUNK).filter_map(encode_floats));
+        floats = later;
+        let end = floats.first().map_or(histograms.len(), |f| histograms.partition_point(|h| h.0 < f.0));
+        while at < end {
+            let previous = at.checked_sub(1).and_then(|i| histograms.get(i)).map(|h| h.1);
+            let Some((chunk, n)) = encode_histograms(histograms.get(at..end).unwrap_or_default(), previous) else { break };
+            out.push(chunk);
+            at += n;
+        }
+        if floats.is_empty() && at >= histograms.len() {
+            return out;
+        }
     }
 }
 
@@ -407,6 +435,23 @@ mod tests {
         // 2^-128 is 0.5 * 2^-127, so the byte is 116; it follows the header.
         let (chunk, _) = encode_histograms(&samples, None).unwrap();
         assert_eq!(chunk.data[3], 116);
+    }
+
+    #[test]
+    fn floats_and_histograms_take_turns() {
+        let mut column = Column::default();
+        let h = Arc::new(FloatHistogram { count: 1.0, ..FloatHistogram::default() });
+        (0..130).for_each(|i| column.push_float(i * 10, 1.0, 0));
+        (0..3).for_each(|i| column.push_histogram(2000 + i * 10, h.clone(), 0));
+        column.push_float(2015, 2.0, 0);
+        column.push_float(3000, 2.0, 0);
+        let spans: Vec<_> = encode_column(&column).iter().map(|c| (c.encoding, c.mint, c.maxt)).collect();
+        let (x, fh) = (Encoding::Xor, Encoding::FloatHistogram);
+        assert_eq!(
+            spans,
+            [(x, 0, 1190), (x, 1200, 1290), (fh, 2000, 2010), (x, 2015, 2015), (fh, 2020, 2020), (x, 3000, 3000)]
+        );
+        assert_eq!(encode_column(&Column::default()), []);
     }
 
     #[test]
