@@ -8,3 +8,4 @@ pub mod prom_chunk;
 pub mod protobuf;
 pub mod remote_read;
 pub mod remote_write;
+pub mod remote_write_v2;

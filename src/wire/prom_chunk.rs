@@ -146,7 +146,8 @@ pub fn encode_column(column: &Column) -> Vec<PromChunk> {
         let end = floats.first().map_or(histograms.len(), |f| histograms.partition_point(|h| h.0 < f.0));
         while at < end {
             let previous = at.checked_sub(1).and_then(|i| histograms.get(i)).map(|h| h.1);
-            let Some((chunk, n)) = encode_histograms(histograms.get(at..end).unwrap_or_default(), previous) else { break };
+            let waiting = histograms.get(at..end).unwrap_or_default();
+            let Some((chunk, n)) = encode_histograms(waiting, previous) else { return out };
             out.push(chunk);
             at += n;
         }

@@ -171,11 +171,11 @@ fn put_histogram(out: &mut Vec<u8>, t: TimestampMs, h: &FloatHistogram) {
 }
 
 /// Appends one `TimeSeries` to a `QueryResult`.
-pub fn put_series(
+pub fn put_series<'a>(
     result: &mut Vec<u8>,
     labels: &Labels,
     floats: impl Iterator<Item = (TimestampMs, f64)>,
-    histograms: impl Iterator<Item = (TimestampMs, impl AsRef<FloatHistogram>)>,
+    histograms: impl Iterator<Item = (TimestampMs, &'a FloatHistogram)>,
 ) {
     let mut series = Vec::with_capacity(256);
     put_labels(&mut series, labels);
@@ -188,7 +188,7 @@ pub fn put_series(
     }
     for (t, h) in histograms {
         item.clear();
-        put_histogram(&mut item, t, h.as_ref());
+        put_histogram(&mut item, t, h);
         put_field_bytes(&mut series, 4, &item);
     }
     put_field_bytes(result, 1, &series);
