@@ -139,12 +139,8 @@ impl App {
             timeout: Duration::from_millis(options.query_timeout_ms.unsigned_abs()),
             ..Default::default()
         };
-        let log_queries = LogQueries::new(
-            stores.logs.clone(),
-            log_options,
-            options.query_max_concurrency,
-            query_logs.clone(),
-        );
+        let log_queries =
+            LogQueries::new(stores.logs.clone(), log_options, options.query_max_concurrency, query_logs.clone());
 
         let alerting = AlertingHandle::start(
             AlertingOptions {

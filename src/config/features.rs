@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn names_turn_things_on_or_are_remarked_on() {
-        let lists = ["promql-experimental-functions, promql-duration-expr".to_owned(), "native-histograms,,x".to_owned()];
+        let lists =
+            ["promql-experimental-functions, promql-duration-expr".to_owned(), "native-histograms,,x".to_owned()];
         let (on, remarks) = Features::parse(&lists);
         assert!(on.syntax.experimental_functions && on.syntax.duration_expressions && !on.syntax.fill_modifiers);
         assert_eq!(remarks.len(), 2);

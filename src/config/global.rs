@@ -136,10 +136,9 @@ impl GlobalConfig {
         if self.convert_classic_histograms_to_nhcb == Some(true) {
             problems.add(format!("{path}.convert_classic_histograms_to_nhcb"), "is not supported yet; remove the key");
         }
-        for (key, set) in [
-            ("runtime", self.runtime.is_some()),
-            ("scrape_failure_log_file", self.scrape_failure_log_file.is_some()),
-        ] {
+        for (key, set) in
+            [("runtime", self.runtime.is_some()), ("scrape_failure_log_file", self.scrape_failure_log_file.is_some())]
+        {
             if set {
                 problems.add(format!("{path}.{key}"), "is not supported; remove the key");
             }

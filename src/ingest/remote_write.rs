@@ -119,12 +119,15 @@ fn check(headers: Headers<'_>) -> Result<Version, WriteError> {
             "io.prometheus.write.v2.Request" => Ok(Version::Two),
             other => Err(refuse(
                 415,
-                format!("message {other:?} is not supported; send prometheus.WriteRequest or io.prometheus.write.v2.Request"),
+                format!(
+                    "message {other:?} is not supported; send prometheus.WriteRequest or io.prometheus.write.v2.Request"
+                ),
             )),
         };
     }
     if let Some(v) = headers.version.filter(|v| !v.starts_with("0.1") && !v.starts_with("1.")) {
-        let text = format!("remote write version {v:?} needs a content type that names its message; without one use 0.1.0");
+        let text =
+            format!("remote write version {v:?} needs a content type that names its message; without one use 0.1.0");
         return Err(refuse(415, text));
     }
     Ok(Version::One)
@@ -190,7 +193,7 @@ fn family(name: &str, metric_type: MetricType) -> &str {
     let suffixes: &[&str] = match metric_type {
         MetricType::Histogram | MetricType::GaugeHistogram => &["_bucket", "_count", "_sum", "_gcount", "_gsum"],
         MetricType::Summary => &["_count", "_sum"],
-        _ => &[],
+        MetricType::Counter | MetricType::Gauge | MetricType::Info | MetricType::StateSet | MetricType::Unknown => &[],
     };
     suffixes.iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name)
 }

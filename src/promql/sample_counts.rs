@@ -23,7 +23,8 @@ impl SampleCounts {
 
     /// Whether a selector that is evaluated at these steps belongs to the query itself. One that does not depend on the step is evaluated once.
     fn concerns(&self, steps: &Steps) -> bool {
-        steps.start == self.steps.start && (steps.count == 1 || (steps.step, steps.count) == (self.steps.step, self.steps.count))
+        steps.start == self.steps.start
+            && (steps.count == 1 || (steps.step, steps.count) == (self.steps.step, self.steps.count))
     }
 
     fn add(&self, step: usize, n: u64) {

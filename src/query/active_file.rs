@@ -157,7 +157,10 @@ mod tests {
         assert_eq!(queries.len(), 2);
         assert!(queries.contains(&"up"));
         let up = left.iter().find(|l| l.record["query"] == "up").unwrap();
-        assert_eq!((&up.record["asked_by"]["component"], &up.record["times"]["step_seconds"]), (&"rules".into(), &0.01.into()));
+        assert_eq!(
+            (&up.record["asked_by"]["component"], &up.record["times"]["step_seconds"]),
+            (&"rules".into(), &0.01.into())
+        );
         drop(active);
         assert_eq!(ActiveQueries::open(&path, 3).unwrap().1, []);
         std::fs::write(&path, b"something else").unwrap();

@@ -57,7 +57,9 @@ impl Asker {
 
     /// All fields as a JSON object.
     pub fn to_json(&self) -> Value {
-        Value::Object(self.fields.iter().map(|(n, v)| ((*n).to_owned(), Value::String(v.clone()))).collect::<Map<_, _>>())
+        Value::Object(
+            self.fields.iter().map(|(n, v)| ((*n).to_owned(), Value::String(v.clone()))).collect::<Map<_, _>>(),
+        )
     }
 }
 

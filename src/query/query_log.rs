@@ -24,7 +24,10 @@ static FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
     metrics::counter("campanile_query_log_failures_total", "Lines that could not be written to global.query_log_file.")
 });
 static UNTRACKED: LazyLock<IntCounter> = LazyLock::new(|| {
-    metrics::counter("campanile_query_untracked_total", "Queries that ran without a place in the file of active queries.")
+    metrics::counter(
+        "campanile_query_untracked_total",
+        "Queries that ran without a place in the file of active queries.",
+    )
 });
 static COMPLAINTS: Throttle = Throttle::new(60_000);
 

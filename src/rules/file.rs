@@ -128,13 +128,7 @@ impl RuleFile {
     }
 }
 
-fn validate_rule(
-    rule: &Rule,
-    kind: GroupKind,
-    path: &str,
-    problems: &mut Problems,
-    check: Check<'_>,
-) {
+fn validate_rule(rule: &Rule, kind: GroupKind, path: &str, problems: &mut Problems, check: Check<'_>) {
     match (rule.record.is_empty(), rule.alert.is_empty()) {
         (false, false) => problems.add(path, "only one of 'record' and 'alert' must be set"),
         (true, true) => problems.add(path, "one of 'record' or 'alert' must be set"),

@@ -89,11 +89,11 @@ mod tests {
         let path = dir.path().join("r.yml");
         let text = "groups:\n- name: g\n  rules:\n  - {record: a, expr: b}\n  - {record: a, expr: c}\n---\ngroups: [\n";
         std::fs::write(&path, text).unwrap();
-        let loaded = load_files(&[path], GroupDefaults {
-            interval_ms: 60_000,
-            query_offset_ms: 0,
-            syntax: ParseOptions::default(),
-        }).unwrap();
+        let loaded = load_files(
+            &[path],
+            GroupDefaults { interval_ms: 60_000, query_offset_ms: 0, syntax: ParseOptions::default() },
+        )
+        .unwrap();
         assert_eq!(loaded.groups.len(), 1);
         let folder = format!("{}/", dir.path().display());
         let shown: Vec<String> = loaded.warnings.iter().map(|w| w.to_string().replace(&folder, "")).collect();

@@ -274,7 +274,10 @@ fn continues(a: &FloatHistogram, b: &FloatHistogram) -> bool {
 
 /// All numbers of a histogram, in the order of the encoding.
 fn values(h: &FloatHistogram) -> impl Iterator<Item = f64> {
-    [h.count, h.zero_count, h.sum].into_iter().chain(h.positive_buckets.iter().copied()).chain(h.negative_buckets.iter().copied())
+    [h.count, h.zero_count, h.sum]
+        .into_iter()
+        .chain(h.positive_buckets.iter().copied())
+        .chain(h.negative_buckets.iter().copied())
 }
 
 fn put_layout(bits: &mut Bits, h: &FloatHistogram) {

@@ -69,8 +69,8 @@ fn read_matcher(mut m: &[u8]) -> Result<Matcher, ReadDecodeError> {
     let op = match kind {
         0 => MatchOp::Equal,
         1 => MatchOp::NotEqual,
-        2 => MatchOp::RegexMatch,
-        3 => MatchOp::RegexNoMatch,
+        2 => MatchOp::Regex,
+        3 => MatchOp::NotRegex,
         other => return Err(ReadDecodeError::MatcherType(other)),
     };
     Ok(Matcher::new(name, op, value)?)
@@ -109,8 +109,7 @@ pub fn read_request(mut m: &[u8]) -> Result<ReadRequest, ReadDecodeError> {
         1 => Some(ResponseType::StreamedXorChunks),
         _ => None,
     };
-    let response_type =
-        if accepted.is_empty() { Some(ResponseType::Samples) } else { accepted.iter().find_map(known) };
+    let response_type = if accepted.is_empty() { Some(ResponseType::Samples) } else { accepted.iter().find_map(known) };
     Ok(ReadRequest { queries, response_type })
 }
 
@@ -248,7 +247,7 @@ mod tests {
         let r = read_request(&request(&[])).unwrap();
         assert_eq!(r.response_type, Some(ResponseType::Samples));
         let q = &r.queries[0];
-        assert_eq!((q.start, q.end, q.matchers[0].op()), (-5, 1000, MatchOp::RegexMatch));
+        assert_eq!((q.start, q.end, q.matchers[0].op()), (-5, 1000, MatchOp::Regex));
         assert!(q.matchers[0].matches("abc"));
         let form = |accepted: &[u64]| read_request(&request(accepted)).unwrap().response_type;
         assert_eq!(form(&[9, 1, 0]), Some(ResponseType::StreamedXorChunks));

@@ -8,7 +8,12 @@
 mod crash;
 mod flow;
 mod grafana;
+mod grafana_prometheus;
 mod harness;
 mod life;
 mod loki;
+mod prometheus_api;
+mod prometheus_peers;
+mod prompb;
+mod query_logs;
 mod sinks;

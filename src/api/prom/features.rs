@@ -9,8 +9,37 @@ use crate::promql::function_table::FUNCTIONS;
 
 /// Operators and aggregations that are always understood.
 const OPERATORS: [&str; 31] = [
-    "!=", "!~", "%", "*", "+", "-", "/", "<", "<=", "==", "=~", ">", ">=", "@", "^", "and", "atan2", "avg", "bottomk", "count",
-    "count_values", "group", "max", "min", "or", "quantile", "stddev", "stdvar", "sum", "topk", "unless",
+    "!=",
+    "!~",
+    "%",
+    "*",
+    "+",
+    "-",
+    "/",
+    "<",
+    "<=",
+    "==",
+    "=~",
+    ">",
+    ">=",
+    "@",
+    "^",
+    "and",
+    "atan2",
+    "avg",
+    "bottomk",
+    "count",
+    "count_values",
+    "group",
+    "max",
+    "min",
+    "or",
+    "quantile",
+    "stddev",
+    "stdvar",
+    "sum",
+    "topk",
+    "unless",
 ];
 
 pub(super) async fn features(State(state): State<ApiState>) -> Response {
@@ -19,8 +48,7 @@ pub(super) async fn features(State(state): State<ApiState>) -> Response {
         .iter()
         .map(|f| (f.name.to_owned(), Value::Bool(!f.experimental || on.syntax.experimental_functions)))
         .collect();
-    let mut operators: Map<String, Value> =
-        OPERATORS.iter().map(|o| ((*o).to_owned(), Value::Bool(true))).collect();
+    let mut operators: Map<String, Value> = OPERATORS.iter().map(|o| ((*o).to_owned(), Value::Bool(true))).collect();
     for aggregation in ["limitk", "limit_ratio"] {
         operators.insert(aggregation.to_owned(), Value::Bool(on.syntax.experimental_functions));
     }

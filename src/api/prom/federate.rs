@@ -91,11 +91,7 @@ fn newest(
     Ok(found)
 }
 
-fn render(
-    found: &BTreeMap<(String, Labels), (i64, f64)>,
-    outside: &BTreeMap<String, String>,
-    utf8: bool,
-) -> String {
+fn render(found: &BTreeMap<(String, Labels), (i64, f64)>, outside: &BTreeMap<String, String>, utf8: bool) -> String {
     let mut out = String::with_capacity(found.len() * 128);
     let mut last = None;
     for ((name, labels), (t, v)) in found {
@@ -104,7 +100,11 @@ fn render(
         let shown = if plain || utf8 { name.clone() } else { escaped(name) };
         if last != Some(name) {
             out.push_str("# TYPE ");
-            if quoted { push_quoted(&mut out, &shown) } else { out.push_str(&shown) }
+            if quoted {
+                push_quoted(&mut out, &shown)
+            } else {
+                out.push_str(&shown)
+            }
             out.push_str(" untyped\n");
             last = Some(name);
         }

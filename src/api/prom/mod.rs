@@ -1,8 +1,8 @@
 //! Prometheus' HTTP API v1.
 
-pub mod json;
 mod features;
 mod federate;
+pub mod json;
 mod labels;
 mod query;
 mod read;

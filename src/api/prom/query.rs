@@ -67,11 +67,7 @@ fn named(e: MetricQueryError) -> ApiError {
     error
 }
 
-pub(super) async fn instant(
-    State(state): State<ApiState>,
-    asker: Asker,
-    params: Params,
-) -> Result<Response, ApiError> {
+pub(super) async fn instant(State(state): State<ApiState>, asker: Asker, params: Params) -> Result<Response, ApiError> {
     let expr = expr(&params)?;
     let t = params.time_ms("time")?.unwrap_or_else(|| state.clock.now_ms());
     let limit = params.limit("limit")?;
@@ -79,11 +75,7 @@ pub(super) async fn instant(
     Ok(answer(result, limit, params.get("stats").is_some()))
 }
 
-pub(super) async fn range(
-    State(state): State<ApiState>,
-    asker: Asker,
-    params: Params,
-) -> Result<Response, ApiError> {
+pub(super) async fn range(State(state): State<ApiState>, asker: Asker, params: Params) -> Result<Response, ApiError> {
     let expr = expr(&params)?;
     let time = |name: &str| {
         params.time_ms(name)?.ok_or_else(|| {

@@ -47,9 +47,11 @@ async fn answer(state: &ApiState, body: &[u8]) -> Result<Response, Refused> {
     for query in &mut request.queries {
         query.matchers.retain(|m| !(m.op() == MatchOp::Equal && outside.get(m.name()) == Some(m.value())));
     }
-    let permit = state.read_permits.acquire().await.map_err(|e| {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("too many remote reads: {e}\n"))
-    })?;
+    let permit = state
+        .read_permits
+        .acquire()
+        .await
+        .map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, format!("too many remote reads: {e}\n")))?;
     let db = state.db.clone();
     match form {
         ResponseType::Samples => {
@@ -143,6 +145,9 @@ fn samples(db: &Db, request: &ReadRequest, outside: &Labels) -> Result<Vec<u8>, 
 /// A frame for the client, or why there are no more.
 type Frame = Result<Bytes, std::io::Error>;
 
+/// The client has gone away.
+struct Gone;
+
 /// Sends all frames; ends early when the client has gone away.
 fn stream_chunks(
     db: &Db,
@@ -151,12 +156,12 @@ fn stream_chunks(
     frames: &mpsc::Sender<Frame>,
 ) -> Result<(), crate::tsdb::Error> {
     for (i, query) in request.queries.iter().enumerate() {
-        let sent = each_series(db, query, outside, |labels, column| {
+        let sent: Result<(), Gone> = each_series(db, query, outside, |labels, column| {
             let chunks = encode_column(column);
             let mut rest = chunks.as_slice();
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(fitting(rest));
-                frames.blocking_send(Ok(Bytes::from(frame(i, &labels, now)))).map_err(drop)?;
+                frames.blocking_send(Ok(Bytes::from(frame(i, &labels, now)))).map_err(|_| Gone)?;
                 rest = later;
             }
             Ok(())

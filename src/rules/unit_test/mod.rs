@@ -92,7 +92,10 @@ pub fn run_file(path: &Path) -> UnitTestReport {
     if !problems.is_empty() {
         return UnitTestReport::refused(tree.locate(problems));
     }
-    let mut groups = match load_files(&rule_files, GroupDefaults { interval_ms: eval_ms, query_offset_ms: 0, syntax: ParseOptions::default() }) {
+    let mut groups = match load_files(
+        &rule_files,
+        GroupDefaults { interval_ms: eval_ms, query_offset_ms: 0, syntax: ParseOptions::default() },
+    ) {
         Ok(loaded) => {
             report.warnings.extend(loaded.warnings.iter().map(Problem::to_string));
             loaded.groups
