@@ -6,6 +6,7 @@ pub mod error;
 mod health;
 mod logs_in;
 mod loki;
+mod otlp_metrics;
 pub mod params;
 mod probe;
 mod prom;

@@ -4,6 +4,7 @@ pub mod decompress;
 pub mod exposition;
 pub mod loki_push;
 pub mod ndjson;
+pub mod otlp_metrics;
 pub mod prom_chunk;
 pub mod protobuf;
 pub mod remote_read;
