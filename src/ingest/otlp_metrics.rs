@@ -114,7 +114,8 @@ impl Batch<'_> {
     /// What else is known of the resource, as one series that can be joined with the others.
     fn target_info(&mut self, resource: &Resource, attributes: &Attributes, at_ns: Option<u64>) {
         let others: Attributes = attributes.iter().filter(|(n, _)| !SERVICE.contains(&n.as_str())).cloned().collect();
-        let Some(at) = at_ns.filter(|_| !others.is_empty() && (resource.job.len() + resource.instance.len()) > 0) else {
+        let Some(at) = at_ns.filter(|_| !others.is_empty() && (resource.job.len() + resource.instance.len()) > 0)
+        else {
             return;
         };
         let labels = resource.labels("target_info", &others, &[]);

@@ -204,5 +204,6 @@ pub fn response_json(refused: u64, message: &str) -> String {
     if refused == 0 && message.is_empty() {
         return "{}".to_owned();
     }
-    serde_json::json!({"partialSuccess": {"rejectedDataPoints": refused.to_string(), "errorMessage": message}}).to_string()
+    serde_json::json!({"partialSuccess": {"rejectedDataPoints": refused.to_string(), "errorMessage": message}})
+        .to_string()
 }

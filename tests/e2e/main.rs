@@ -12,6 +12,7 @@ mod grafana_prometheus;
 mod harness;
 mod life;
 mod loki;
+mod otlp_metrics;
 mod prometheus_api;
 mod prometheus_peers;
 mod prompb;

@@ -75,7 +75,9 @@ fn dashboards_ask_what_can_be_answered() {
         for (source, expr) in found {
             let text = interpolated(&expr);
             let problem = match source.as_str() {
-                "prometheus" => campanile::promql::parse_with(&text, Features::default().syntax).err().map(|e| e.to_string()),
+                "prometheus" => {
+                    campanile::promql::parse_with(&text, Features::default().syntax).err().map(|e| e.to_string())
+                }
                 "loki" => campanile::logql::parse(&text).err().map(|e| e.to_string()),
                 other => Some(format!("unknown data source {other:?}")),
             };

@@ -98,7 +98,9 @@ impl Batch<'_> {
         let Some(h) = native(p) else {
             let scale = p.scale;
             return self.refuse("scale", 1, || {
-                format!("cannot convert exponential to native histogram: scale must be >= -4, was {scale}: series {labels}")
+                format!(
+                    "cannot convert exponential to native histogram: scale must be >= -4, was {scale}: series {labels}"
+                )
             });
         };
         let stored = self.native(&labels, t, &h, ms(p.head.start_ns));

@@ -51,7 +51,10 @@ fn every_kind_of_metric() {
     let request = decode_json(body.to_string().as_bytes()).unwrap();
     let outcome = write(&db, &request).unwrap();
     assert_eq!((outcome.stored, outcome.refused), (5, 2));
-    assert!(outcome.message.starts_with("invalid temporality and type combination for metric \"delta\""), "{outcome:?}");
+    assert!(
+        outcome.message.starts_with("invalid temporality and type combination for metric \"delta\""),
+        "{outcome:?}"
+    );
     let who = "instance=\"i1\", job=\"eu/shop\"";
     let want: Vec<(String, Vec<f64>)> = [
         (format!("{{__name__=\"latency_seconds_bucket\", {who}, le=\"+Inf\"}}"), 6.0),

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::protobuf::{number, shown};
 use super::{
-    Attributes, Buckets, Data, ExponentialPoint, Head, HistogramPoint, Metric, NumberPoint, OtlpMetricsError, PointExemplar,
-    ResourceMetrics, SummaryPoint, Temporality,
+    Attributes, Buckets, Data, ExponentialPoint, Head, HistogramPoint, Metric, NumberPoint, OtlpMetricsError,
+    PointExemplar, ResourceMetrics, SummaryPoint, Temporality,
 };
 
 /// Reads the JSON form of `ExportMetricsServiceRequest`. Unknown keys are passed over; depth is bounded by the parser (128).
