@@ -4,8 +4,8 @@ use base64::Engine;
 use serde_json::{Map, Value};
 
 use super::{
-    Attributes, Buckets, Data, ExponentialPoint, Head, HistogramPoint, Metric, NumberPoint, OtlpMetricsError,
-    PointExemplar, ResourceMetrics, SummaryPoint, Temporality,
+    Attributes, Buckets, Data, ExponentialPoint, HistogramPoint, Metric, NumberPoint, OtlpMetricsError, PointExemplar,
+    ResourceMetrics, SummaryPoint, Temporality,
 };
 use crate::disk::varint::take_u64;
 use crate::wire::protobuf::{Field, ProtobufError, next_field};
