@@ -250,7 +250,7 @@ mod tests {
             times: AskedTimes::default(),
             asker: asker.clone(),
         };
-        let run = |q: &str, ms| {
+        let run = |q: &str, ms: u64| {
             let asked = asked(q);
             let (queued, ran) = (Duration::from_millis(ms / 2), Duration::from_millis(ms - ms / 2));
             logs.end(&Ended { asked: &asked, queued, ran, samples: 7, error: Some("too much".to_owned()) });
