@@ -1,10 +1,12 @@
 //! The HTTP edge: protocols in, bytes out.
 
 pub mod alertmanager;
+mod asker;
 pub mod error;
 mod health;
 mod logs_in;
 mod loki;
+mod otlp_metrics;
 pub mod params;
 mod probe;
 mod prom;
@@ -21,6 +23,7 @@ pub use router::router;
 
 use crate::alerting::AlertingHandle;
 use crate::config::Loaded;
+use crate::config::features::Features;
 use crate::exec::permits::Permits;
 use crate::exec::{CancellationToken, Clock};
 use crate::notifier::NotifierHandle;
@@ -61,10 +64,14 @@ pub struct ApiState {
     pub reload: Reload,
     /// The command line's settings, for `status/flags`.
     pub flags: Arc<Vec<(String, String)>>,
+    /// Which experimental features are on.
+    pub features: Features,
     /// When the process started.
     pub started_ms: i64,
     /// Whether everything is up.
     pub ready: Arc<Readiness>,
+    /// Remote reads at once.
+    pub read_permits: Permits,
     /// Probes on request at once.
     pub probe_permits: Permits,
     /// Ends long-lived responses.

@@ -6,7 +6,6 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::error::ApiError;
-use crate::model::time::parse_rfc3339_ns;
 use crate::text::duration;
 
 /// The largest form body that is read: queries are text, and a megabyte of it is generous.
@@ -90,7 +89,12 @@ pub fn parse_time_ms(v: &str) -> Option<i64> {
         // A cast from float saturates.
         return seconds.is_finite().then_some((seconds * 1000.0).round() as i64);
     }
-    parse_rfc3339_ns(v).map(|ns| ns.div_euclid(1_000_000))
+    match v {
+        // The least and the greatest time that Go can hold, which Prometheus' clients send for "all".
+        "-292273086-05-16T16:47:06Z" => Some(i64::MIN),
+        "292277025-08-18T07:12:54.999999999Z" => Some(i64::MAX),
+        _ => chrono::DateTime::parse_from_rfc3339(v).ok().map(|d| d.timestamp_millis()),
+    }
 }
 
 /// Reads float seconds or a Prometheus duration as milliseconds.
@@ -139,6 +143,9 @@ mod tests {
             ("2026-01-02T03:04:05.5Z", Some(1_767_323_045_500)),
             ("1764000000000", Some(1_764_000_000_000_000)),
             ("1e300", Some(i64::MAX)),
+            ("292277025-08-18T07:12:54.999999999Z", Some(i64::MAX)),
+            ("-292273086-05-16T16:47:06Z", Some(i64::MIN)),
+            ("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999)),
             ("NaN", None),
             ("yesterday", None),
         ] {

@@ -8,7 +8,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, Predicate, SizeAbove};
 use tower_http::trace::TraceLayer;
 
-use crate::api::{ApiState, alertmanager, health, logs_in, loki, probe, prom};
+use crate::api::{ApiState, alertmanager, health, logs_in, loki, otlp_metrics, probe, prom};
 
 /// The largest request body, before and after it is unpacked. Remote write and log shippers stay far below; a client with
 /// larger batches is told so with 413.
@@ -42,6 +42,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/prometheus/api/v1/alerts", get(loki::rules::alerts))
         .merge(prom::router())
         .merge(loki::router())
+        .merge(otlp_metrics::router())
         .with_state(state.clone())
         .merge(alertmanager::router(state.alerting.clone()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

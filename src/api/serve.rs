@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
+use crate::api::asker::Peer;
 use crate::exec::CancellationToken;
 
 /// The longest a client may take to send its request's headers.
@@ -29,8 +33,8 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
             a = listener.accept() => a,
             () = shutdown.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, from)) => (stream, Peer(from)),
             Err(e) => {
                 // Out of file descriptors, mostly: the next connection will have to wait for one to close.
                 tracing::warn!(error = %e, "cannot accept a connection");
@@ -40,7 +44,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
         };
         // Small answers must not wait for an acknowledgement; a failure costs only time.
         let _slower = stream.set_nodelay(true);
-        connections.spawn(connection(stream, app.clone(), builder.clone(), shutdown.clone()));
+        connections.spawn(connection(stream, peer, app.clone(), builder.clone(), shutdown.clone()));
     }
     drop(listener);
     connections.close();
@@ -49,8 +53,18 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
     }
 }
 
-async fn connection(stream: TcpStream, app: Router, builder: Builder<TokioExecutor>, shutdown: CancellationToken) {
-    let service = TowerToHyperService::new(app);
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    app: Router,
+    builder: Builder<TokioExecutor>,
+    shutdown: CancellationToken,
+) {
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        app.call(request)
+    });
     let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -13,7 +13,7 @@ use crate::model::{Column, Labels, Matcher, TimestampMs};
 use crate::notifier::NotifierHandle;
 use crate::promql::engine::QueryOptions;
 use crate::query::metric_queries::Times;
-use crate::query::{LogQueries, MetricQueries};
+use crate::query::{Asker, LogQueries, MetricQueries};
 use crate::rules::{AlertSink, AppendReport, GroupKind, InstantSample, LastSample, RuleAppender, RuleQuerier};
 use crate::tsdb::{AppendError, Db};
 
@@ -27,7 +27,7 @@ impl RuleQueries {
     async fn metric(&self, expr: &str, t: TimestampMs) -> Result<Vec<InstantSample>, String> {
         let result = self
             .metrics
-            .run(expr.to_owned(), Times::Instant(t), QueryOptions::default())
+            .run(expr.to_owned(), Times::Instant(t), QueryOptions::default(), Asker::inside("rules"))
             .await
             .map_err(|e| e.to_string())?;
         InstantSample::from_result(result.value)
@@ -44,7 +44,7 @@ impl RuleQueries {
             direction: Direction::Backward,
             interval_ns: 0,
         };
-        let (output, _) = self.logs.run(query).await.map_err(|e| e.to_string())?;
+        let (output, _) = self.logs.run(query, Asker::inside("rules")).await.map_err(|e| e.to_string())?;
         match output {
             Output::Vector(series) => Ok(series
                 .into_iter()

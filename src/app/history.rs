@@ -14,6 +14,8 @@ use crate::exec::{CancellationToken, Clock};
 use crate::logs::Store;
 use crate::model::time::rfc3339_ms;
 use crate::model::{Labels, LabelsBuilder, LogEntry, LogStream};
+use crate::query::active_file::Interrupted;
+use crate::query::query_log::Ended;
 use crate::rules::{AlertState, Transition, TransitionObserver};
 
 static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
@@ -87,6 +89,28 @@ impl History {
     pub(super) fn alerting_observer(&self) -> Observer {
         let history = self.clone();
         Arc::new(move |event| history.alerting_event(event))
+    }
+
+    /// Notes a query that took long.
+    pub(super) fn slow_query(&self, ended: &Ended<'_>) {
+        let asked = ended.asked;
+        let seconds = format!("{:.3}", ended.total().as_secs_f64());
+        let fields = json!({
+            "language": asked.language.as_str(), "query": asked.query, "times": asked.times.to_json(),
+            "asked_by": asked.asker.to_json(), "seconds": ended.total().as_secs_f64(),
+            "queued_seconds": ended.queued.as_secs_f64(), "samples": ended.samples, "error": ended.error,
+        });
+        let level = if ended.error.is_none() { "warn" } else { "error" };
+        let mut metadata = vec![("language", asked.language.as_str()), ("seconds", seconds.as_str())];
+        let known = asked.asker.fields().filter(|(n, _)| ["address", "dashboard", "panel", "component"].contains(n));
+        metadata.extend(known);
+        self.event("slow_query", level, fields, &metadata);
+    }
+
+    /// Notes a query that ran when the process before was killed.
+    pub(super) fn interrupted_query(&self, query: &Interrupted) {
+        let language = query.record["language"].as_str().unwrap_or_default();
+        self.event("interrupted_query", "warn", query.record.clone(), &[("language", language)]);
     }
 
     fn alerting_event(&self, event: &Event<'_>) {

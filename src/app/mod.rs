@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::alerting::{AlertingHandle, AlertingOptions};
 use crate::api::{self, ApiState, Readiness, Reload};
+use crate::config::features::Features;
 use crate::config::storage::WalSync;
 use crate::config::{ConfigDuration, Loaded, Problem, Problems};
 use crate::disk::dir_lock::DirLock;
@@ -27,7 +28,8 @@ use crate::exec::{CancellationToken, Clock, SystemClock};
 use crate::logs;
 use crate::notifier::NotifierHandle;
 use crate::promql::engine::{Engine, EngineOptions};
-use crate::query::{LogQueries, MetricQueries};
+use crate::query::active_file::{self, ActiveQueries};
+use crate::query::{LogQueries, MetricQueries, QueryLogs};
 use crate::rules::{RuleManager, RuleServices};
 use crate::scrape::{InProcessTarget, ScrapeHandle};
 use crate::state::StateDb;
@@ -56,12 +58,16 @@ pub struct AppOptions {
     pub query_max_concurrency: usize,
     /// How far back instant selectors look.
     pub query_lookback_ms: i64,
+    /// Names of experimental features, in lists by commas.
+    pub enable_feature: Vec<String>,
 }
 
 /// The longest a stop may take before what is left is given up.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Probes that `/probe` runs at once, and as many may wait: each holds a connection for up to its timeout.
 const PROBES_AT_ONCE: usize = 64;
+/// Remote reads that run at once, Prometheus' own number; ten times as many may wait.
+const READS_AT_ONCE: usize = 10;
 
 /// The running server.
 pub struct App {
@@ -95,6 +101,10 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_ms = clock.now_ms();
         own_metrics();
+        let (features, remarks) = Features::parse(&options.enable_feature);
+        for remark in remarks {
+            tracing::warn!("{remark}");
+        }
         let lock = DirLock::acquire(&options.storage_path, &format!("listening on {}", options.listen_address))?;
         let path = options.config_file.clone();
         let loaded = tokio::task::spawn_blocking(move || load_checked(&path))
@@ -125,14 +135,20 @@ impl App {
             timeout: Duration::from_millis(options.query_timeout_ms.unsigned_abs()),
             lookback_delta_ms: options.query_lookback_ms,
             subquery_step_ms: loaded.config.global.evaluation().as_ms(),
+            syntax: features.syntax,
+            delayed_name_removal: features.delayed_name_removal,
+            per_step_stats: features.per_step_stats,
             ..EngineOptions::default()
         });
-        let metric_queries = MetricQueries::new(stores.db.clone(), engine, options.query_max_concurrency);
+        let query_logs = Arc::new(query_logs(&options, &history, clock.clone()));
+        let metric_queries =
+            MetricQueries::new(stores.db.clone(), engine, options.query_max_concurrency, query_logs.clone());
         let log_options = crate::logql::engine::EngineOptions {
             timeout: Duration::from_millis(options.query_timeout_ms.unsigned_abs()),
             ..Default::default()
         };
-        let log_queries = LogQueries::new(stores.logs.clone(), log_options, options.query_max_concurrency);
+        let log_queries =
+            LogQueries::new(stores.logs.clone(), log_options, options.query_max_concurrency, query_logs.clone());
 
         let alerting = AlertingHandle::start(
             AlertingOptions {
@@ -182,6 +198,8 @@ impl App {
             alerting: alerting.clone(),
             notifier: notifier.clone(),
             history: history.clone(),
+            features,
+            query_logs,
             db: stores.db.clone(),
             logs: stores.logs.clone(),
             changing: tokio::sync::Mutex::default(),
@@ -210,8 +228,10 @@ impl App {
             config_loaded_ms: services.config_loaded_ms.clone(),
             reload,
             flags: Arc::new(flags(&options)),
+            features,
             started_ms,
             ready: ready.clone(),
+            read_permits: Permits::new(READS_AT_ONCE, READS_AT_ONCE * 10),
             probe_permits: Permits::new(PROBES_AT_ONCE, PROBES_AT_ONCE),
             shutdown: shutdown.clone(),
         };
@@ -318,6 +338,28 @@ async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock
     opened.await?
 }
 
+/// The logs of queries. Queries that the process before had not ended when it was killed are told first.
+fn query_logs(options: &AppOptions, history: &History, clock: Arc<dyn Clock>) -> QueryLogs {
+    let path = options.storage_path.join(active_file::FILE_NAME);
+    // PromQL and LogQL have as many places each.
+    let places = options.query_max_concurrency.max(1).saturating_mul(2);
+    let active = match ActiveQueries::open(&path, places) {
+        Ok((active, interrupted)) => {
+            for query in interrupted {
+                tracing::warn!(record = %query.record, "this query ran when the process before ended without a stop");
+                history.interrupted_query(&query);
+            }
+            Some(active)
+        }
+        Err(e) => {
+            tracing::error!(path = %path.display(), error = %e, "queries that run are not written down");
+            None
+        }
+    };
+    let history = history.clone();
+    QueryLogs::new(active, Arc::new(move |ended| history.slow_query(ended)), clock)
+}
+
 /// Metrics that belong to the program as a whole.
 fn own_metrics() {
     process::register();
@@ -336,6 +378,7 @@ fn flags(options: &AppOptions) -> Vec<(String, String)> {
         ("query.max-samples".to_owned(), options.query_max_samples.to_string()),
         ("query.max-concurrency".to_owned(), options.query_max_concurrency.to_string()),
         ("query.lookback-delta".to_owned(), duration(options.query_lookback_ms)),
+        ("enable-feature".to_owned(), options.enable_feature.join(",")),
     ]
 }
 

@@ -12,10 +12,13 @@ use super::history::History;
 use super::{list_problems, load_checked, own_targets, signals};
 use crate::alerting::AlertingHandle;
 use crate::config::Loaded;
+use crate::config::features::Features;
 use crate::exec::{Clock, SystemClock};
 use crate::logs;
 use crate::model::Labels;
 use crate::notifier::NotifierHandle;
+use crate::promql::ParseOptions;
+use crate::query::QueryLogs;
 use crate::rules::load::{GroupDefaults, load_files};
 use crate::rules::{GroupSpec, RuleManager, RuleSettings};
 use crate::scrape::ScrapeHandle;
@@ -47,6 +50,8 @@ pub(super) struct Services {
     pub(super) alerting: AlertingHandle,
     pub(super) notifier: NotifierHandle,
     pub(super) history: History,
+    pub(super) features: Features,
+    pub(super) query_logs: Arc<QueryLogs>,
     pub(super) db: Arc<Db>,
     pub(super) logs: Arc<logs::Store>,
     /// One change at a time.
@@ -58,11 +63,12 @@ pub(super) fn config_dir(config_file: &Path) -> PathBuf {
     config_file.parent().unwrap_or(Path::new("")).to_owned()
 }
 
-fn groups(loaded: &Loaded) -> Result<Vec<GroupSpec>, String> {
+fn groups(loaded: &Loaded, syntax: ParseOptions) -> Result<Vec<GroupSpec>, String> {
     let global = &loaded.config.global;
     let defaults = GroupDefaults {
         interval_ms: global.evaluation().as_ms(),
         query_offset_ms: global.rule_query_offset.map_or(0, |o| o.as_ms()),
+        syntax,
     };
     let rules = load_files(&loaded.rule_files, defaults).map_err(|p| list_problems(&p))?;
     for warning in &rules.warnings {
@@ -82,7 +88,7 @@ impl Services {
     /// Brings the services in line with the configuration they were built for. Its rules must be good, too.
     pub(super) async fn apply_first(&self) -> Result<(), String> {
         let loaded = self.config.load_full();
-        let groups = groups(&loaded).map_err(|p| format!("the rules have problems:\n{p}"))?;
+        let groups = groups(&loaded, self.features.syntax).map_err(|p| format!("the rules have problems:\n{p}"))?;
         self.apply(&loaded, groups).await?;
         self.loaded();
         Ok(())
@@ -115,6 +121,12 @@ impl Services {
                 .await
                 .map_err(|back| format!("{e}; and the senders of alerts cannot go back: {back}"))?;
             return Err(e);
+        }
+        self.query_logs.set_slow(config.query.log_slow.as_duration());
+        let query_log = config.global.query_log_file.as_deref().filter(|f| !f.is_empty()).map(Path::new);
+        if let Err(e) = self.query_logs.set_file(query_log) {
+            let file = query_log.unwrap_or(Path::new("")).display();
+            tracing::error!(%file, error = %e, "the query log cannot be opened; the one before stays in use");
         }
         self.scrape.set_in_process(own_targets(loaded, &self.address));
         self.probes.apply(&config.probes, &config.probe_modules);
@@ -152,9 +164,10 @@ impl Services {
 
     async fn try_reload(&self) -> Result<(), String> {
         let path = self.config_file.clone();
+        let syntax = self.features.syntax;
         let read = tokio::task::spawn_blocking(move || {
             let loaded = load_checked(&path).map_err(|p| list_problems(&p))?;
-            let groups = groups(&loaded)?;
+            let groups = groups(&loaded, syntax)?;
             Ok::<_, String>((loaded, groups))
         });
         let (loaded, groups) = read.await.map_err(|e| e.to_string())??;

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::app::load_checked;
 use crate::config::Problem;
+use crate::config::features::Features;
 use crate::rules::load::{GroupDefaults, LoadedRules, load_file, load_files};
 
 /// What is checked.
@@ -24,10 +25,21 @@ pub struct Files {
     /// Files to check.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Experimental features that the server will be started with, by commas.
+    #[arg(long = "enable-feature", value_name = "NAMES")]
+    enable_feature: Vec<String>,
 }
 
-/// Intervals stand in no rule file's way; these are Prometheus' defaults.
-const DEFAULTS: GroupDefaults = GroupDefaults { interval_ms: 60_000, query_offset_ms: 0 };
+impl Files {
+    /// Intervals stand in no rule file's way; these are Prometheus' defaults.
+    fn defaults(&self) -> GroupDefaults {
+        let (features, remarks) = Features::parse(&self.enable_feature);
+        for remark in remarks {
+            eprintln!("warning: {remark}");
+        }
+        GroupDefaults { interval_ms: 60_000, query_offset_ms: 0, syntax: features.syntax }
+    }
+}
 
 pub(super) fn run(command: &CheckCommand) -> ExitCode {
     let mut failed = false;
@@ -41,14 +53,16 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
         }
     };
     match command {
-        CheckCommand::Config(Files { files }) => {
-            for file in files {
-                report(file, check_config(file));
+        CheckCommand::Config(args) => {
+            let defaults = args.defaults();
+            for file in &args.files {
+                report(file, check_config(file, defaults));
             }
         }
-        CheckCommand::Rules(Files { files }) => {
-            for file in files {
-                let outcome = load_file(file, DEFAULTS).map(|loaded| {
+        CheckCommand::Rules(args) => {
+            let defaults = args.defaults();
+            for file in &args.files {
+                let outcome = load_file(file, defaults).map(|loaded| {
                     warn(&loaded.warnings);
                     format!("{} rules in {} groups", count(&loaded), loaded.groups.len())
                 });
@@ -59,7 +73,7 @@ pub(super) fn run(command: &CheckCommand) -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn check_config(file: &PathBuf) -> Result<String, Vec<Problem>> {
+fn check_config(file: &PathBuf, defaults: GroupDefaults) -> Result<String, Vec<Problem>> {
     // A server starts without a file; whoever asks to check one means it to be there.
     if let Err(e) = std::fs::metadata(file) {
         let message = format!("cannot be read: {e}");
@@ -72,7 +86,7 @@ fn check_config(file: &PathBuf) -> Result<String, Vec<Problem>> {
         }]);
     }
     let loaded = load_checked(file)?;
-    let rules = load_files(&loaded.rule_files, DEFAULTS)?;
+    let rules = load_files(&loaded.rule_files, defaults)?;
     warn(&loaded.warnings);
     warn(&rules.warnings);
     Ok(format!("valid, {} rule files with {} rules", loaded.rule_files.len(), count(&rules)))

@@ -39,6 +39,10 @@ pub struct ServeArgs {
     /// How far back an instant selector looks for a sample.
     #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
     pub query_lookback_delta: i64,
+    /// Experimental features, by commas, as in Prometheus: promql-experimental-functions, promql-duration-expr,
+    /// promql-extended-range-selectors, promql-binop-fill-modifiers, promql-delayed-name-removal, promql-per-step-stats.
+    #[arg(long = "enable-feature", value_name = "NAMES")]
+    pub enable_feature: Vec<String>,
 }
 
 fn parse_duration(text: &str) -> Result<i64, String> {
@@ -72,6 +76,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         query_max_samples: args.query_max_samples,
         query_max_concurrency: args.query_max_concurrency,
         query_lookback_ms: args.query_lookback_delta,
+        enable_feature: args.enable_feature.clone(),
     })
     .await?;
     app.run_until_stopped().await

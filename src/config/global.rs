@@ -31,7 +31,7 @@ pub struct GlobalConfig {
     /// Labels for everything that leaves the house.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub external_labels: BTreeMap<String, String>,
-    /// A file for the query log.
+    /// A file that gets a line for each query; empty for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query_log_file: Option<String>,
     /// A file for scrape failures.
@@ -136,11 +136,9 @@ impl GlobalConfig {
         if self.convert_classic_histograms_to_nhcb == Some(true) {
             problems.add(format!("{path}.convert_classic_histograms_to_nhcb"), "is not supported yet; remove the key");
         }
-        for (key, set) in [
-            ("runtime", self.runtime.is_some()),
-            ("query_log_file", self.query_log_file.is_some()),
-            ("scrape_failure_log_file", self.scrape_failure_log_file.is_some()),
-        ] {
+        for (key, set) in
+            [("runtime", self.runtime.is_some()), ("scrape_failure_log_file", self.scrape_failure_log_file.is_some())]
+        {
             if set {
                 problems.add(format!("{path}.{key}"), "is not supported; remove the key");
             }

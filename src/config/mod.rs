@@ -12,6 +12,7 @@ pub mod dns_names;
 pub mod duration;
 pub mod env;
 pub mod error;
+pub mod features;
 pub mod glob;
 pub mod global;
 pub mod host;
@@ -22,6 +23,7 @@ pub mod notify;
 pub mod outside;
 pub mod probe;
 pub mod probe_module;
+pub mod query;
 pub mod relabel;
 pub mod scrape;
 pub mod secret;
@@ -82,6 +84,8 @@ pub struct Config {
     pub heartbeats: Unsupported,
     /// How logs are taken and kept.
     pub logs: LogsConfig,
+    /// What is written down about queries.
+    pub query: query::Query,
     /// What the HTTP server says about itself.
     pub web: web::Web,
     /// Reports by email.
@@ -126,6 +130,7 @@ impl Default for Config {
             probes: Vec::new(),
             heartbeats: Unsupported,
             logs: LogsConfig::default(),
+            query: query::Query::default(),
             web: web::Web::default(),
             reports: Unsupported,
             backup: Unsupported,
@@ -145,6 +150,9 @@ impl Config {
             if !path.as_os_str().is_empty() {
                 *path = dir.join(&*path);
             }
+        }
+        if let Some(file) = self.global.query_log_file.as_mut().filter(|f| !f.is_empty()) {
+            *file = dir.join(&*file).display().to_string();
         }
         self.scrape_configs.iter_mut().for_each(|s| s.resolve_paths(dir));
         self.alerting.resolve_paths(dir);

@@ -4,6 +4,7 @@
 
 pub mod loki_push;
 pub mod ndjson;
+pub mod otlp_metrics;
 pub mod remote_write;
 
 use std::sync::{Arc, LazyLock};

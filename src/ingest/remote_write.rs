@@ -1,14 +1,17 @@
-//! Remote write 1.0 in: decode, append, one commit. Blocking: run it on the CPU pool or a blocking thread.
+//! Remote write 1.0 and 2.0 in: decode, append, one commit. Blocking: run it on the CPU pool or a blocking thread.
 
 use std::sync::LazyLock;
 
 use prometheus::{IntCounter, IntCounterVec};
 
 use crate::model::labels::METRIC_NAME;
-use crate::model::{Exemplar, Labels, Metadata};
+use crate::model::{Exemplar, Labels, Metadata, MetricType};
 use crate::telemetry::metrics;
 use crate::tsdb::{AppendError, Appender, Db, SeriesRef};
-use crate::wire::remote_write::{DecodeError, Part, Parts, TimeSeries, decompress, read_metadata, read_series};
+use crate::wire::remote_write::{
+    DecodeError, Part, Parts, TimeSeries, WireMetadata, decompress, read_metadata, read_series,
+};
+use crate::wire::remote_write_v2;
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     metrics::counter_vec(
@@ -35,7 +38,7 @@ pub struct Headers<'a> {
     pub content_encoding: Option<&'a str>,
     /// `Content-Type`: `application/x-protobuf`.
     pub content_type: Option<&'a str>,
-    /// `X-Prometheus-Remote-Write-Version`: `0.1.0` for 1.0.
+    /// `X-Prometheus-Remote-Write-Version`: `0.1.0` for 1.0, `2.0.0`.
     pub version: Option<&'a str>,
 }
 
@@ -84,14 +87,24 @@ fn refuse(status: u16, message: impl Into<String>) -> WriteError {
 
 /// Stores a request. The caller answers 204 to `Ok`, else [`WriteError::status`] with the message as plain text.
 pub fn write(db: &Db, headers: Headers<'_>, body: &[u8], limits: Limits) -> Result<WriteStats, WriteError> {
-    let result = check(headers).and_then(|()| store(db, body, limits));
+    let result = check(headers).and_then(|version| store(db, version, body, limits));
     let status = result.as_ref().map_or_else(|e| e.status, |_| 204);
     REQUESTS.with_label_values(&[&status.to_string()]).inc();
     SAMPLES.inc_by(result.as_ref().map_or_else(|e| e.stats.samples, |s| s.samples));
     result
 }
 
-fn check(headers: Headers<'_>) -> Result<(), WriteError> {
+/// The message of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// `prometheus.WriteRequest`.
+    One,
+    /// `io.prometheus.write.v2.Request`.
+    Two,
+}
+
+/// What the request is. The content type decides; the header with the version is for people.
+fn check(headers: Headers<'_>) -> Result<Version, WriteError> {
     if let Some(e) = headers.content_encoding.filter(|e| !e.eq_ignore_ascii_case("snappy")) {
         return Err(refuse(415, format!("content encoding {e:?} is not supported; send a snappy block")));
     }
@@ -101,17 +114,26 @@ fn check(headers: Headers<'_>) -> Result<(), WriteError> {
             return Err(refuse(415, format!("content type {t:?} is not supported; send application/x-protobuf")));
         }
         let proto = parts.find_map(|p| p.strip_prefix("proto=")).unwrap_or("prometheus.WriteRequest");
-        if proto != "prometheus.WriteRequest" {
-            return Err(refuse(415, format!("message {proto:?} is not supported; use remote write 1.0")));
-        }
+        return match proto.trim_matches('"') {
+            "prometheus.WriteRequest" => Ok(Version::One),
+            "io.prometheus.write.v2.Request" => Ok(Version::Two),
+            other => Err(refuse(
+                415,
+                format!(
+                    "message {other:?} is not supported; send prometheus.WriteRequest or io.prometheus.write.v2.Request"
+                ),
+            )),
+        };
     }
     if let Some(v) = headers.version.filter(|v| !v.starts_with("0.1") && !v.starts_with("1.")) {
-        return Err(refuse(415, format!("remote write version {v:?} is not supported; use 0.1.0")));
+        let text =
+            format!("remote write version {v:?} needs a content type that names its message; without one use 0.1.0");
+        return Err(refuse(415, text));
     }
-    Ok(())
+    Ok(Version::One)
 }
 
-fn store(db: &Db, body: &[u8], limits: Limits) -> Result<WriteStats, WriteError> {
+fn store(db: &Db, version: Version, body: &[u8], limits: Limits) -> Result<WriteStats, WriteError> {
     let bad = |e: DecodeError| match e {
         DecodeError::TooLarge { .. } => refuse(413, e.to_string()),
         DecodeError::Snappy(_) | DecodeError::Protobuf(_) | DecodeError::Utf8(_) => refuse(400, e.to_string()),
@@ -120,17 +142,31 @@ fn store(db: &Db, body: &[u8], limits: Limits) -> Result<WriteStats, WriteError>
     decompress(body, limits.decompressed, &mut message).map_err(bad)?;
     let mut batch = Batch { app: db.appender(), stats: WriteStats::default(), first_problem: None, problems: 0 };
     let mut series = TimeSeries::default();
-    let mut parts = Parts::new(&message);
-    while let Some(part) = parts.next_part().map_err(bad)? {
-        match part {
-            Part::Series(bytes) => {
-                read_series(bytes, &mut series).map_err(bad)?;
-                batch.series(&mut series, limits);
+    match version {
+        Version::One => {
+            let mut parts = Parts::new(&message);
+            while let Some(part) = parts.next_part().map_err(bad)? {
+                match part {
+                    Part::Series(bytes) => {
+                        read_series(bytes, &mut series).map_err(bad)?;
+                        batch.series(&mut series, limits);
+                    }
+                    Part::Metadata(bytes) => {
+                        let m = read_metadata(bytes).map_err(bad)?;
+                        batch.metadata(m.family, &m);
+                    }
+                }
             }
-            Part::Metadata(bytes) => {
-                let m = read_metadata(bytes).map_err(bad)?;
-                let (help, unit) = (m.help.to_owned(), m.unit.to_owned());
-                batch.app.metadata(m.family, &Metadata { metric_type: m.metric_type, help, unit });
+        }
+        Version::Two => {
+            let request = remote_write_v2::read_request(&message).map_err(bad)?;
+            for bytes in &request.series {
+                let about = remote_write_v2::read_series(bytes, &request.symbols, &mut series).map_err(bad)?;
+                if let Some(m) = about {
+                    let name = series.labels.iter().find(|(n, _)| *n == METRIC_NAME).map_or("", |(_, v)| v);
+                    batch.metadata(family(name, m.metric_type), &m);
+                }
+                batch.series(&mut series, limits);
             }
         }
     }
@@ -152,6 +188,16 @@ struct Batch<'a> {
     problems: u64,
 }
 
+/// The family of a series of this name: classic histograms and summaries have several series.
+fn family(name: &str, metric_type: MetricType) -> &str {
+    let suffixes: &[&str] = match metric_type {
+        MetricType::Histogram | MetricType::GaugeHistogram => &["_bucket", "_count", "_sum", "_gcount", "_gsum"],
+        MetricType::Summary => &["_count", "_sum"],
+        MetricType::Counter | MetricType::Gauge | MetricType::Info | MetricType::StateSet | MetricType::Unknown => &[],
+    };
+    suffixes.iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name)
+}
+
 /// Why a series is refused before the store sees it.
 fn check_labels(labels: &[(&str, &str)], limits: Limits) -> Option<&'static str> {
     if labels.len() > limits.labels {
@@ -170,6 +216,13 @@ fn check_labels(labels: &[(&str, &str)], limits: Limits) -> Option<&'static str>
 }
 
 impl Batch<'_> {
+    fn metadata(&mut self, family: &str, m: &WireMetadata<'_>) {
+        if !family.is_empty() {
+            let (help, unit) = (m.help.to_owned(), m.unit.to_owned());
+            self.app.metadata(family, &Metadata { metric_type: m.metric_type, help, unit });
+        }
+    }
+
     fn problem(&mut self, reason: &str, count: u64, text: impl FnOnce() -> String) {
         REFUSED.with_label_values(&[reason]).inc_by(count);
         self.problems += count;
@@ -192,13 +245,13 @@ impl Batch<'_> {
             }
         };
         for (t, v) in &s.samples {
-            match self.app.float(reference, *t, *v, 0) {
+            match self.app.float(reference, *t, *v, s.start) {
                 Ok(()) => self.stats.samples += 1,
                 Err(e) => self.refused(e, &s.labels, *t),
             }
         }
         for (t, h) in &s.histograms {
-            match self.app.histogram(reference, *t, h, 0) {
+            match self.app.histogram(reference, *t, h, s.start) {
                 Ok(()) => self.stats.histograms += 1,
                 Err(e) => self.refused(e, &s.labels, *t),
             }
@@ -298,8 +351,11 @@ mod tests {
         let status = |h, b: &[u8], l| write(&db, h, b, l).map_or_else(|e| e.status, |_| 204);
         assert_eq!(status(Headers { content_encoding: Some("gzip"), ..none }, &good, Limits::default()), 415);
         assert_eq!(status(Headers { version: Some("2.0.0"), ..none }, &good, Limits::default()), 415);
+        let v3 = Some("application/x-protobuf;proto=io.prometheus.write.v3.Request");
+        assert_eq!(status(Headers { content_type: v3, ..none }, &good, Limits::default()), 415);
+        // A message of the other version has no series in it, as the specification intends.
         let v2 = Some("application/x-protobuf;proto=io.prometheus.write.v2.Request");
-        assert_eq!(status(Headers { content_type: v2, ..none }, &good, Limits::default()), 415);
+        assert_eq!(status(Headers { content_type: v2, ..none }, &good, Limits::default()), 204);
         assert_eq!(status(none, b"not snappy", Limits::default()), 400);
         assert_eq!(status(none, &good, Limits { decompressed: 5, labels: 9 }), 413);
     }

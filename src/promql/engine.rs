@@ -16,7 +16,9 @@ use crate::promql::annotations::Annotations;
 use crate::promql::ast::{Expr, ExprKind};
 use crate::promql::duration_expr::DurationExprError;
 use crate::promql::limits::Limits;
+use crate::promql::parse::{ParseOptions, parse_with};
 use crate::promql::parse_error::ParseErrors;
+use crate::promql::sample_counts::SampleCounts;
 use crate::promql::series_set::{DuplicateSeries, Steps};
 use crate::promql::storage::{Storage, StorageError};
 use crate::promql::value::{QueryResult, QueryStats, Value};
@@ -117,8 +119,8 @@ impl From<DurationExprError> for QueryError {
 }
 
 /// Reads a query; one that cannot be read is counted like those that fail later.
-fn read(query: &str) -> Result<Expr, QueryError> {
-    crate::promql::parse::parse(query).map_err(|e| {
+fn read(query: &str, syntax: ParseOptions) -> Result<Expr, QueryError> {
+    parse_with(query, syntax).map_err(|e| {
         let e = QueryError::Parse(e);
         QUERIES.with_label_values(&[e.outcome()]).inc();
         e
@@ -142,6 +144,10 @@ pub struct EngineOptions {
     pub delayed_name_removal: bool,
     /// Whether counters are told by their `__type__` label instead of by their name (`type-and-unit-labels`).
     pub type_and_unit_labels: bool,
+    /// Which experimental parts of the language are understood.
+    pub syntax: ParseOptions,
+    /// Whether a query may ask for the number of samples of each step (`promql-per-step-stats`).
+    pub per_step_stats: bool,
 }
 
 impl Default for EngineOptions {
@@ -155,8 +161,22 @@ impl Default for EngineOptions {
             subquery_step_ms: 60_000,
             delayed_name_removal: false,
             type_and_unit_labels: false,
+            syntax: ParseOptions::default(),
+            per_step_stats: false,
         }
     }
+}
+
+/// Which samples are counted for the statistics of a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// Those read from the store, each once; costs nothing.
+    #[default]
+    Read,
+    /// Those that selectors see, at each step anew.
+    Seen,
+    /// The same, told for each step where the engine allows it.
+    SeenPerStep,
 }
 
 /// What one query may have otherwise than the engine.
@@ -168,6 +188,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Ends the evaluation when cancelled; looked at between batches of series.
     pub cancel: CancellationToken,
+    /// Which samples are counted for the statistics.
+    pub counting: Counting,
 }
 
 /// See the module.
@@ -195,7 +217,7 @@ impl Engine {
         t: TimestampMs,
         options: QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let expr = read(query)?;
+        let expr = read(query, self.options.syntax)?;
         self.instant_expr(storage, &expr, query, t, options)
     }
 
@@ -231,7 +253,7 @@ impl Engine {
         step: i64,
         options: QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let expr = read(query)?;
+        let expr = read(query, self.options.syntax)?;
         self.range_expr(storage, &expr, query, (start, end, step), options)
     }
 
@@ -282,6 +304,7 @@ impl Engine {
             notes: std::sync::Mutex::new(Annotations::default()),
             query,
             compared_hints: time_scope::selectors_with_compared_hints(expr),
+            counts: (options.counting != Counting::Read).then(|| SampleCounts::new(times)),
         };
         // Every node holds at least one number for each step.
         let steps = (times.end.saturating_sub(times.start) / times.step.max(1)).unsigned_abs();
@@ -290,10 +313,13 @@ impl Engine {
         SAMPLES.inc_by(cx.limits.samples_read());
         SECONDS.observe(cx.limits.elapsed().as_secs_f64());
         let value = outcome?;
+        let per_step = options.counting == Counting::SeenPerStep && self.options.per_step_stats;
         let stats = QueryStats {
-            total_queryable_samples: cx.limits.samples_read(),
+            total_queryable_samples: cx.counts.as_ref().map_or_else(|| cx.limits.samples_read(), SampleCounts::total),
+            samples_per_step: cx.counts.as_ref().filter(|_| per_step).map_or_else(Vec::new, SampleCounts::per_step),
             peak_samples: cx.limits.peak_samples(),
             eval_time: cx.limits.elapsed(),
+            queued: Duration::ZERO,
         };
         let notes = cx.notes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (warnings, infos) = notes.render(query);

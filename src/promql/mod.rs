@@ -21,6 +21,7 @@ pub mod parse_error;
 mod parse_expr;
 mod parse_selector;
 pub mod quantile;
+mod sample_counts;
 pub mod script;
 mod selector;
 pub mod series_set;

@@ -126,7 +126,11 @@ pub(crate) fn instant_source<'s>(
                 &mut scratch.notes,
             ));
         }
-        Ok(last_values(&scratch.column, steps.times().map(|t| shift.apply(t)), steps.count, lookback))
+        let values = last_values(&scratch.column, steps.times().map(|t| shift.apply(t)), steps.count, lookback);
+        if let Some(counts) = &cx.counts {
+            counts.present(&steps, &values);
+        }
+        Ok(values)
     });
     Ok(Source { meta, compute })
 }
@@ -246,7 +250,11 @@ pub(crate) fn time_source<'s>(
             v: merged.iter().map(|s| s.1).collect(),
             ..Column::default()
         };
-        Ok(last_values(&times, steps.times().map(|t| shift.apply(t)), steps.count, lookback))
+        let values = last_values(&times, steps.times().map(|t| shift.apply(t)), steps.count, lookback);
+        if let Some(counts) = &cx.counts {
+            counts.present(&steps, &values);
+        }
+        Ok(values)
     });
     Ok(Source { meta, compute })
 }
@@ -268,6 +276,7 @@ pub(crate) fn range_source<'s>(
     let hints = SelectHints { start: mint, end: maxt, step: steps.step, func, range };
     let (meta, found) = select(cx, &hints, &m.selector.matchers)?;
     let hinted = cx.compared_hints.contains(&m.selector_span.start);
+    let steps = *steps;
     let read: ReadColumn<'s> = Box::new(move |i, column| {
         column.clear();
         found.read(i, mint, maxt, column)?;
@@ -275,6 +284,9 @@ pub(crate) fn range_source<'s>(
             compare_hints(column);
         }
         column.drop_stale();
+        if let Some(counts) = &cx.counts {
+            counts.in_windows(&steps, column, &windows);
+        }
         count_read(cx, column)
     });
     Ok(RangeSource { meta, read, windows, span: m.selector_span })

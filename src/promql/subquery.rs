@@ -53,6 +53,7 @@ pub(crate) fn range_source<'s>(
         }
     }
     let meta = set.series.iter().map(|s| (s.labels.clone(), s.drop_name)).collect();
+    let steps = *steps;
     let read: ReadColumn<'s> = Box::new(move |i, column| {
         column.clear();
         let Some(series) = set.series.get(i) else { return Ok(()) };
@@ -62,6 +63,9 @@ pub(crate) fn range_source<'s>(
                 Some(StepValue::Histogram(h)) => column.push_histogram(t, h.clone(), 0),
                 None => {}
             }
+        }
+        if let Some(counts) = &cx.counts {
+            counts.in_windows(&steps, column, &windows);
         }
         Ok(())
     });

@@ -60,14 +60,19 @@ pub enum Value {
 }
 
 /// What a query cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
-    /// Samples read from the store.
+    /// Samples that selectors saw, counted at each step anew as Prometheus does where they were to be counted, else samples read from
+    /// the store, each once.
     pub total_queryable_samples: u64,
+    /// The same for each step, where that was asked for.
+    pub samples_per_step: Vec<(TimestampMs, u64)>,
     /// The most samples held at once.
     pub peak_samples: u64,
     /// Time spent on the evaluation.
     pub eval_time: Duration,
+    /// Time spent waiting for a place.
+    pub queued: Duration,
 }
 
 /// A value and what was remarked on the way.

@@ -1,15 +1,16 @@
 //! LogQL as a service.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use prometheus::HistogramVec;
 
-use crate::exec::cpu_pool::{self, Lost};
-use crate::exec::permits::{Full, Permits};
 use crate::logql::engine::{EngineOptions, Output, Query, QueryError, Stats, run};
 use crate::logs::Store;
+use crate::model::time::NS_PER_MS;
+use crate::query::admission::{Admission, Failure, Stop};
+use crate::query::asker::Asker;
 use crate::query::log_storage::LogStorage;
+use crate::query::query_log::{Asked, AskedTimes, Language, QueryLogs};
 use crate::telemetry::metrics;
 
 static DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
@@ -17,34 +18,14 @@ static DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
 });
 
 /// Why a query gave no result.
-#[derive(Debug, thiserror::Error)]
-pub enum LogQueryError {
-    /// The engine says so.
-    #[error(transparent)]
-    Query(#[from] QueryError),
-    /// Too many at once.
-    #[error("too many queries: {0}")]
-    Busy(#[from] Full),
-    /// It panicked; the log has the place.
-    #[error("the query failed inside campanile: {0}")]
-    Lost(#[from] Lost),
-}
+pub type LogQueryError = Failure<QueryError>;
 
 /// The engine over the log store. Clones share everything.
 #[derive(Clone)]
 pub struct LogQueries {
     storage: Arc<LogStorage>,
     options: Arc<EngineOptions>,
-    permits: Permits,
-}
-
-/// Tells the engine to stop when the caller has gone away.
-struct StopWhenDropped(Arc<AtomicBool>);
-
-impl Drop for StopWhenDropped {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    admission: Admission,
 }
 
 /// Queries that wait for each that may run. A Grafana splits one panel over a month into thirty queries, so the queue is long.
@@ -52,12 +33,11 @@ const WAITING_PER_PLACE: usize = 100;
 
 impl LogQueries {
     /// Over a store, `concurrency` queries at once.
-    pub fn new(store: Arc<Store>, options: EngineOptions, concurrency: usize) -> Self {
-        let concurrency = concurrency.max(1);
+    pub fn new(store: Arc<Store>, options: EngineOptions, concurrency: usize, logs: Arc<QueryLogs>) -> Self {
         LogQueries {
             storage: Arc::new(LogStorage(store)),
             options: Arc::new(options),
-            permits: Permits::new(concurrency, concurrency.saturating_mul(WAITING_PER_PLACE)),
+            admission: Admission::new(concurrency, WAITING_PER_PLACE, logs),
         }
     }
 
@@ -77,20 +57,20 @@ impl LogQueries {
     }
 
     /// Runs a query on the CPU pool. Dropping the future cancels it.
-    pub async fn run(&self, query: Query) -> Result<(Output, Stats), LogQueryError> {
+    pub async fn run(&self, query: Query, asker: Asker) -> Result<(Output, Stats), LogQueryError> {
         let begun = std::time::Instant::now();
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let _stop = StopWhenDropped(cancelled.clone());
-        let permit = self.permits.acquire().await?;
+        let times = AskedTimes {
+            start_ms: query.start_ns / NS_PER_MS,
+            end_ms: query.end_ns / NS_PER_MS,
+            step_ms: query.step_ns / NS_PER_MS,
+        };
+        let asked = Asked { language: Language::LogQl, query: query.expr.clone(), times, asker };
         let (storage, options) = (self.storage.clone(), self.options.clone());
-        let result = cpu_pool::run(move || {
-            let result = run(storage.as_ref(), &options, &query, &cancelled);
-            drop(permit);
-            result
-        })
-        .await?;
-        let outcome = if result.is_ok() { "ok" } else { "error" };
-        DURATION.with_label_values(&[outcome]).observe(begun.elapsed().as_secs_f64());
-        Ok(result?)
+        let work = move |_: &Asked, stop: Stop| run(storage.as_ref(), &options, &query, &stop.flag);
+        let read = |answer: &(Output, Stats)| answer.1.lines;
+        let outcome = self.admission.run(asked, read, work).await;
+        let word = if outcome.is_ok() { "ok" } else { "error" };
+        DURATION.with_label_values(&[word]).observe(begun.elapsed().as_secs_f64());
+        Ok(outcome?.result)
     }
 }

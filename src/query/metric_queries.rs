@@ -4,13 +4,13 @@ use std::sync::{Arc, LazyLock};
 
 use prometheus::{HistogramVec, IntGauge};
 
-use crate::exec::CancellationToken;
-use crate::exec::cpu_pool::{self, Lost};
-use crate::exec::permits::{Full, Permits};
 use crate::model::TimestampMs;
 use crate::promql::engine::{Engine, QueryError, QueryOptions};
 use crate::promql::value::QueryResult;
+use crate::query::admission::{Admission, Failure, Stop};
+use crate::query::asker::Asker;
 use crate::query::metric_storage::MetricStorage;
+use crate::query::query_log::{Asked, AskedTimes, Language, QueryLogs};
 use crate::telemetry::metrics;
 use crate::tsdb::Db;
 
@@ -25,18 +25,7 @@ static DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
 });
 
 /// Why a query gave no result.
-#[derive(Debug, thiserror::Error)]
-pub enum MetricQueryError {
-    /// The engine says so.
-    #[error(transparent)]
-    Query(#[from] QueryError),
-    /// Too many at once.
-    #[error("too many queries: {0}")]
-    Busy(#[from] Full),
-    /// It panicked; the log has the place.
-    #[error("the query failed inside campanile: {0}")]
-    Lost(#[from] Lost),
-}
+pub type MetricQueryError = Failure<QueryError>;
 
 /// When a query is evaluated, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +43,21 @@ pub enum Times {
     },
 }
 
+impl Times {
+    fn asked(self) -> AskedTimes {
+        match self {
+            Times::Instant(t) => AskedTimes { start_ms: t, end_ms: t, step_ms: 0 },
+            Times::Range { start, end, step } => AskedTimes { start_ms: start, end_ms: end, step_ms: step },
+        }
+    }
+}
+
 /// The engine over the metrics store. Clones share everything.
 #[derive(Clone)]
 pub struct MetricQueries {
     storage: Arc<MetricStorage>,
     engine: Arc<Engine>,
-    permits: Permits,
+    admission: Admission,
 }
 
 /// How many queries may wait for each that may run: a dashboard of thirty panels opened by several people at once.
@@ -67,12 +65,11 @@ const WAITING_PER_PLACE: usize = 20;
 
 impl MetricQueries {
     /// Over a store, `concurrency` queries at once.
-    pub fn new(db: Arc<Db>, engine: Engine, concurrency: usize) -> Self {
-        let concurrency = concurrency.max(1);
+    pub fn new(db: Arc<Db>, engine: Engine, concurrency: usize, logs: Arc<QueryLogs>) -> Self {
         MetricQueries {
             storage: Arc::new(MetricStorage(db)),
             engine: Arc::new(engine),
-            permits: Permits::new(concurrency, concurrency.saturating_mul(WAITING_PER_PLACE)),
+            admission: Admission::new(concurrency, WAITING_PER_PLACE, logs),
         }
     }
 
@@ -97,37 +94,30 @@ impl MetricQueries {
         expr: String,
         times: Times,
         mut options: QueryOptions,
+        asker: Asker,
     ) -> Result<QueryResult, MetricQueryError> {
         let kind = if matches!(times, Times::Instant(_)) { "instant" } else { "range" };
         let begun = std::time::Instant::now();
-        let token = CancellationToken::new();
-        options.cancel = token.clone();
-        let _cancel_when_dropped = token.drop_guard();
-        let result = self.permitted(expr, times, options).await;
-        let outcome = if result.is_ok() { "ok" } else { "error" };
-        DURATION.with_label_values(&[kind, outcome]).observe(begun.elapsed().as_secs_f64());
-        result
-    }
-
-    async fn permitted(
-        &self,
-        expr: String,
-        times: Times,
-        options: QueryOptions,
-    ) -> Result<QueryResult, MetricQueryError> {
-        let permit = self.permits.acquire().await?;
+        let asked = Asked { language: Language::PromQl, query: expr, times: times.asked(), asker };
         let (storage, engine) = (self.storage.clone(), self.engine.clone());
-        let result = cpu_pool::run(move || {
+        let work = move |asked: &Asked, stop: Stop| {
             RUNNING.inc();
+            options.cancel = stop.token;
+            let (storage, expr) = (storage.as_ref(), asked.query.as_str());
             let result = match times {
-                Times::Instant(t) => engine.instant(storage.as_ref(), &expr, t, options),
-                Times::Range { start, end, step } => engine.range(storage.as_ref(), &expr, start, end, step, options),
+                Times::Instant(t) => engine.instant(storage, expr, t, options),
+                Times::Range { start, end, step } => engine.range(storage, expr, start, end, step, options),
             };
             RUNNING.dec();
-            drop(permit);
             result
-        })
-        .await?;
-        Ok(result?)
+        };
+        let read = |r: &QueryResult| r.stats.total_queryable_samples;
+        let outcome = self.admission.run(asked, read, work).await;
+        let word = if outcome.is_ok() { "ok" } else { "error" };
+        DURATION.with_label_values(&[kind, word]).observe(begun.elapsed().as_secs_f64());
+        let admitted = outcome?;
+        let mut result = admitted.result;
+        result.stats.queued = admitted.queued;
+        Ok(result)
     }
 }

@@ -79,10 +79,13 @@ impl Rule {
     }
 }
 
+/// Says what is wrong with an expression of a group.
+pub type Check<'a> = &'a dyn Fn(GroupKind, &str) -> Result<(), String>;
+
 impl RuleFile {
-    /// Collects everything that is wrong, by paths such as `groups[0].rules[2].expr`. `check_logs` parses the
-    /// expressions of `type: logs` groups.
-    pub fn validate_with(&self, problems: &mut Problems, check_logs: &dyn Fn(&str) -> Result<(), String>) {
+    /// Collects everything that is wrong, by paths such as `groups[0].rules[2].expr`. `check` parses the
+    /// expressions in the language of their group.
+    pub fn validate_with(&self, problems: &mut Problems, check: Check<'_>) {
         let mut names = HashSet::new();
         for (g, group) in self.groups.iter().enumerate() {
             let path = format!("groups[{g}]");
@@ -94,14 +97,17 @@ impl RuleFile {
             }
             validate_labels(&group.labels, &format!("{path}.labels"), problems);
             for (r, rule) in group.rules.iter().enumerate() {
-                validate_rule(rule, group.kind, &format!("{path}.rules[{r}]"), problems, check_logs);
+                validate_rule(rule, group.kind, &format!("{path}.rules[{r}]"), problems, check);
             }
         }
     }
 
     /// [`RuleFile::validate_with`] where log expressions are only checked to be there.
     pub fn validate(&self, problems: &mut Problems) {
-        self.validate_with(problems, &|_| Ok(()));
+        self.validate_with(problems, &|kind, expr| match kind {
+            GroupKind::Metrics => promql::parse(expr).map(drop).map_err(|e| e.to_string()),
+            GroupKind::Logs => Ok(()),
+        });
     }
 
     /// Rules that record or alert under the same name and labels as an earlier one: allowed, but their results mix.
@@ -122,22 +128,13 @@ impl RuleFile {
     }
 }
 
-fn validate_rule(
-    rule: &Rule,
-    kind: GroupKind,
-    path: &str,
-    problems: &mut Problems,
-    check_logs: &dyn Fn(&str) -> Result<(), String>,
-) {
+fn validate_rule(rule: &Rule, kind: GroupKind, path: &str, problems: &mut Problems, check: Check<'_>) {
     match (rule.record.is_empty(), rule.alert.is_empty()) {
         (false, false) => problems.add(path, "only one of 'record' and 'alert' must be set"),
         (true, true) => problems.add(path, "one of 'record' or 'alert' must be set"),
         _ => {}
     }
-    let checked = match kind {
-        GroupKind::Metrics => promql::parse(&rule.expr).map(drop).map_err(|e| e.to_string()),
-        GroupKind::Logs => check_logs(&rule.expr),
-    };
+    let checked = check(kind, &rule.expr);
     if rule.expr.is_empty() {
         problems.add(path, "field 'expr' must be set in rule");
     } else if let Err(e) = checked {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::tree::sort;
 use crate::config::{Expand, Problem, Problems, Tree};
-use crate::rules::file::RuleFile;
+use crate::promql::{ParseOptions, parse_with};
+use crate::rules::file::{GroupKind, RuleFile};
 use crate::rules::spec::GroupSpec;
 
 /// What groups have where they name nothing of their own, in milliseconds.
@@ -14,6 +15,8 @@ pub struct GroupDefaults {
     pub interval_ms: i64,
     /// How far back evaluations look.
     pub query_offset_ms: i64,
+    /// Which experimental parts of PromQL they may use.
+    pub syntax: ParseOptions,
 }
 
 /// Rule files that passed all checks.
@@ -39,7 +42,10 @@ pub fn load_file(path: &Path, defaults: GroupDefaults) -> Result<LoadedRules, Ve
         return Err(faults);
     };
     let mut problems = Problems::default();
-    file.validate_with(&mut problems, &|expr| crate::logql::parse(expr).map(|_| ()).map_err(|e| e.to_string()));
+    file.validate_with(&mut problems, &|kind, expr| match kind {
+        GroupKind::Metrics => parse_with(expr, defaults.syntax).map(drop).map_err(|e| e.to_string()),
+        GroupKind::Logs => crate::logql::parse(expr).map(drop).map_err(|e| e.to_string()),
+    });
     if !problems.is_empty() {
         return Err(tree.locate(problems));
     }
@@ -83,7 +89,11 @@ mod tests {
         let path = dir.path().join("r.yml");
         let text = "groups:\n- name: g\n  rules:\n  - {record: a, expr: b}\n  - {record: a, expr: c}\n---\ngroups: [\n";
         std::fs::write(&path, text).unwrap();
-        let loaded = load_files(&[path], GroupDefaults { interval_ms: 60_000, query_offset_ms: 0 }).unwrap();
+        let loaded = load_files(
+            &[path],
+            GroupDefaults { interval_ms: 60_000, query_offset_ms: 0, syntax: ParseOptions::default() },
+        )
+        .unwrap();
         assert_eq!(loaded.groups.len(), 1);
         let folder = format!("{}/", dir.path().display());
         let shown: Vec<String> = loaded.warnings.iter().map(|w| w.to_string().replace(&folder, "")).collect();

@@ -5,6 +5,7 @@
 use crate::disk::varint;
 use crate::model::histogram::{CounterResetHint, Span};
 use crate::model::{FloatHistogram, MetricType, TimestampMs};
+use crate::wire::protobuf::{self, Field};
 
 /// Why a body is no write request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,67 +43,35 @@ pub fn decompress(body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), De
     Ok(())
 }
 
-/// One field of a protobuf message.
-enum Field<'a> {
-    Varint(u64),
-    Fixed64(u64),
-    Bytes(&'a [u8]),
-    Fixed32,
-}
-
-impl<'a> Field<'a> {
-    fn double(&self) -> Option<f64> {
-        match self {
-            Field::Fixed64(bits) => Some(f64::from_bits(*bits)),
-            Field::Varint(_) | Field::Bytes(_) | Field::Fixed32 => None,
-        }
-    }
-
-    fn int(&self) -> Option<u64> {
-        match self {
-            Field::Varint(v) => Some(*v),
-            Field::Fixed64(_) | Field::Bytes(_) | Field::Fixed32 => None,
-        }
-    }
-
-    fn bytes(&self) -> Option<&'a [u8]> {
-        match self {
-            Field::Bytes(b) => Some(b),
-            Field::Varint(_) | Field::Fixed64(_) | Field::Fixed32 => None,
-        }
-    }
-}
-
 /// Takes the next field off the front; `Ok(None)` at the end.
-fn next_field<'a>(input: &mut &'a [u8], what: &'static str) -> Result<Option<(u64, Field<'a>)>, DecodeError> {
-    if input.is_empty() {
-        return Ok(None);
+pub(super) fn next_field<'a>(
+    input: &mut &'a [u8],
+    what: &'static str,
+) -> Result<Option<(u64, Field<'a>)>, DecodeError> {
+    match protobuf::next_field(input) {
+        Ok(Some((0, _))) | Err(_) => Err(DecodeError::Protobuf(what)),
+        Ok(field) => Ok(field),
     }
-    let bad = || DecodeError::Protobuf(what);
-    let key = varint::take_u64(input).ok_or_else(bad)?;
-    let field = match key & 7 {
-        0 => Field::Varint(varint::take_u64(input).ok_or_else(bad)?),
-        1 => {
-            let (head, tail) = input.split_first_chunk::<8>().ok_or_else(bad)?;
-            *input = tail;
-            Field::Fixed64(u64::from_le_bytes(*head))
-        }
-        2 => Field::Bytes(varint::take_bytes(input).ok_or_else(bad)?),
-        5 => {
-            *input = input.get(4..).ok_or_else(bad)?;
-            Field::Fixed32
-        }
-        _ => return Err(bad()),
-    };
-    if key >> 3 == 0 { Err(bad()) } else { Ok(Some((key >> 3, field))) }
 }
 
-fn wrong<T>(value: Option<T>, what: &'static str) -> Result<T, DecodeError> {
+pub(super) fn double(field: &Field<'_>) -> Option<f64> {
+    if let Field::Fixed64(bits) = field { Some(f64::from_bits(*bits)) } else { None }
+}
+
+pub(super) fn int(field: &Field<'_>) -> Option<u64> {
+    if let Field::Varint(v) = field { Some(*v) } else { None }
+}
+
+pub(super) fn bytes<'a>(field: &Field<'a>) -> Option<&'a [u8]> {
+    if let Field::Bytes(b) = field { Some(b) } else { None }
+}
+
+pub(super) fn wrong<T>(value: Option<T>, what: &'static str) -> Result<T, DecodeError> {
     value.ok_or(DecodeError::Protobuf(what))
 }
 
-fn utf8<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, DecodeError> {
-    std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8(what))
+pub(super) fn utf8<'a>(text: &'a [u8], what: &'static str) -> Result<&'a str, DecodeError> {
+    std::str::from_utf8(text).map_err(|_| DecodeError::Utf8(what))
 }
 
 fn zigzag(v: u64) -> i64 {
@@ -131,6 +100,19 @@ pub struct TimeSeries<'a> {
     pub exemplars: Vec<WireExemplar<'a>>,
     /// Native histograms, counts made absolute.
     pub histograms: Vec<(TimestampMs, FloatHistogram)>,
+    /// Since when the series has been counted up; 0 for not given. Only remote write 2.0 has it.
+    pub start: TimestampMs,
+}
+
+impl TimeSeries<'_> {
+    /// Empties it, keeping the memory.
+    pub fn clear(&mut self) {
+        self.labels.clear();
+        self.samples.clear();
+        self.exemplars.clear();
+        self.histograms.clear();
+        self.start = 0;
+    }
 }
 
 /// Metadata of one metric family.
@@ -171,8 +153,8 @@ impl<'a> Parts<'a> {
         const WHAT: &str = "WriteRequest";
         while let Some((number, field)) = next_field(&mut self.rest, WHAT)? {
             match number {
-                1 => return Ok(Some(Part::Series(wrong(field.bytes(), WHAT)?))),
-                3 => return Ok(Some(Part::Metadata(wrong(field.bytes(), WHAT)?))),
+                1 => return Ok(Some(Part::Series(wrong(bytes(&field), WHAT)?))),
+                3 => return Ok(Some(Part::Metadata(wrong(bytes(&field), WHAT)?))),
                 _ => {}
             }
         }
@@ -184,20 +166,20 @@ fn read_label(mut m: &[u8]) -> Result<(&str, &str), DecodeError> {
     let (mut name, mut value) = ("", "");
     while let Some((number, field)) = next_field(&mut m, "Label")? {
         match number {
-            1 => name = utf8(wrong(field.bytes(), "Label")?, "a label name")?,
-            2 => value = utf8(wrong(field.bytes(), "Label")?, "a label value")?,
+            1 => name = utf8(wrong(bytes(&field), "Label")?, "a label name")?,
+            2 => value = utf8(wrong(bytes(&field), "Label")?, "a label value")?,
             _ => {}
         }
     }
     Ok((name, value))
 }
 
-fn read_sample(mut m: &[u8]) -> Result<(TimestampMs, f64), DecodeError> {
+pub(super) fn read_sample(mut m: &[u8]) -> Result<(TimestampMs, f64), DecodeError> {
     let (mut t, mut v) = (0i64, 0.0);
     while let Some((number, field)) = next_field(&mut m, "Sample")? {
         match number {
-            1 => v = wrong(field.double(), "Sample")?,
-            2 => t = wrong(field.int(), "Sample")? as i64,
+            1 => v = wrong(double(&field), "Sample")?,
+            2 => t = wrong(int(&field), "Sample")? as i64,
             _ => {}
         }
     }
@@ -208,9 +190,9 @@ fn read_exemplar(mut m: &[u8]) -> Result<WireExemplar<'_>, DecodeError> {
     let mut e = WireExemplar { labels: Vec::new(), value: 0.0, timestamp: 0 };
     while let Some((number, field)) = next_field(&mut m, "Exemplar")? {
         match number {
-            1 => e.labels.push(read_label(wrong(field.bytes(), "Exemplar")?)?),
-            2 => e.value = wrong(field.double(), "Exemplar")?,
-            3 => e.timestamp = wrong(field.int(), "Exemplar")? as i64,
+            1 => e.labels.push(read_label(wrong(bytes(&field), "Exemplar")?)?),
+            2 => e.value = wrong(double(&field), "Exemplar")?,
+            3 => e.timestamp = wrong(int(&field), "Exemplar")? as i64,
             _ => {}
         }
     }
@@ -220,20 +202,31 @@ fn read_exemplar(mut m: &[u8]) -> Result<WireExemplar<'_>, DecodeError> {
 /// Reads one time series into `out` (emptied first).
 pub fn read_series<'a>(mut m: &'a [u8], out: &mut TimeSeries<'a>) -> Result<(), DecodeError> {
     const WHAT: &str = "TimeSeries";
-    out.labels.clear();
-    out.samples.clear();
-    out.exemplars.clear();
-    out.histograms.clear();
+    out.clear();
     while let Some((number, field)) = next_field(&mut m, WHAT)? {
         match number {
-            1 => out.labels.push(read_label(wrong(field.bytes(), WHAT)?)?),
-            2 => out.samples.push(read_sample(wrong(field.bytes(), WHAT)?)?),
-            3 => out.exemplars.push(read_exemplar(wrong(field.bytes(), WHAT)?)?),
-            4 => out.histograms.push(read_histogram(wrong(field.bytes(), WHAT)?)?),
+            1 => out.labels.push(read_label(wrong(bytes(&field), WHAT)?)?),
+            2 => out.samples.push(read_sample(wrong(bytes(&field), WHAT)?)?),
+            3 => out.exemplars.push(read_exemplar(wrong(bytes(&field), WHAT)?)?),
+            4 => out.histograms.push(read_histogram(wrong(bytes(&field), WHAT)?)?),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// The type that 1.0 and 2.0 both mean by a number.
+pub(super) fn metric_type(number: u64) -> MetricType {
+    match number {
+        1 => MetricType::Counter,
+        2 => MetricType::Gauge,
+        3 => MetricType::Histogram,
+        4 => MetricType::GaugeHistogram,
+        5 => MetricType::Summary,
+        6 => MetricType::Info,
+        7 => MetricType::StateSet,
+        _ => MetricType::Unknown,
+    }
 }
 
 /// Reads the metadata of one family.
@@ -243,20 +236,11 @@ pub fn read_metadata(mut m: &[u8]) -> Result<WireMetadata<'_>, DecodeError> {
     while let Some((number, field)) = next_field(&mut m, WHAT)? {
         match number {
             1 => {
-                out.metric_type = match wrong(field.int(), WHAT)? {
-                    1 => MetricType::Counter,
-                    2 => MetricType::Gauge,
-                    3 => MetricType::Histogram,
-                    4 => MetricType::GaugeHistogram,
-                    5 => MetricType::Summary,
-                    6 => MetricType::Info,
-                    7 => MetricType::StateSet,
-                    _ => MetricType::Unknown,
-                };
+                out.metric_type = metric_type(wrong(int(&field), WHAT)?);
             }
-            2 => out.family = utf8(wrong(field.bytes(), WHAT)?, "a metric family name")?,
-            4 => out.help = utf8(wrong(field.bytes(), WHAT)?, "a help text")?,
-            5 => out.unit = utf8(wrong(field.bytes(), WHAT)?, "a unit")?,
+            2 => out.family = utf8(wrong(bytes(&field), WHAT)?, "a metric family name")?,
+            4 => out.help = utf8(wrong(bytes(&field), WHAT)?, "a help text")?,
+            5 => out.unit = utf8(wrong(bytes(&field), WHAT)?, "a unit")?,
             _ => {}
         }
     }
@@ -269,8 +253,8 @@ fn read_span(mut m: &[u8]) -> Result<Span, DecodeError> {
     let mut span = Span { offset: 0, length: 0 };
     while let Some((number, field)) = next_field(&mut m, "BucketSpan")? {
         match number {
-            1 => span.offset = zigzag(wrong(field.int(), "BucketSpan")?) as i32,
-            2 => span.length = wrong(field.int(), "BucketSpan")? as u32,
+            1 => span.offset = zigzag(wrong(int(&field), "BucketSpan")?) as i32,
+            2 => span.length = wrong(int(&field), "BucketSpan")? as u32,
             _ => {}
         }
     }
@@ -279,25 +263,25 @@ fn read_span(mut m: &[u8]) -> Result<Span, DecodeError> {
 
 /// Adds doubles, packed or single.
 fn doubles(field: &Field<'_>, out: &mut Vec<f64>) -> Result<(), DecodeError> {
-    if let Some(v) = field.double() {
+    if let Some(v) = double(field) {
         out.push(v);
         return Ok(());
     }
-    let bytes = wrong(field.bytes(), HISTOGRAM)?;
-    let (chunks, rest) = bytes.as_chunks::<8>();
+    let packed = wrong(bytes(field), HISTOGRAM)?;
+    let (chunks, rest) = packed.as_chunks::<8>();
     out.extend(chunks.iter().map(|c| f64::from_le_bytes(*c)));
     if rest.is_empty() { Ok(()) } else { Err(DecodeError::Protobuf(HISTOGRAM)) }
 }
 
 /// Adds zigzag integers, packed or single.
 fn deltas(field: &Field<'_>, out: &mut Vec<i64>) -> Result<(), DecodeError> {
-    if let Some(v) = field.int() {
+    if let Some(v) = int(field) {
         out.push(zigzag(v));
         return Ok(());
     }
-    let mut bytes = wrong(field.bytes(), HISTOGRAM)?;
-    while !bytes.is_empty() {
-        out.push(wrong(varint::take_i64(&mut bytes), HISTOGRAM)?);
+    let mut packed = wrong(bytes(field), HISTOGRAM)?;
+    while !packed.is_empty() {
+        out.push(wrong(varint::take_i64(&mut packed), HISTOGRAM)?);
     }
     Ok(())
 }
@@ -314,34 +298,34 @@ fn counts(deltas: &[i64]) -> Vec<f64> {
         .collect()
 }
 
-fn read_histogram(mut m: &[u8]) -> Result<(TimestampMs, FloatHistogram), DecodeError> {
+pub(super) fn read_histogram(mut m: &[u8]) -> Result<(TimestampMs, FloatHistogram), DecodeError> {
     let mut h = FloatHistogram::default();
     let mut t = 0i64;
     let (mut negative, mut positive) = (Vec::new(), Vec::new());
     while let Some((number, f)) = next_field(&mut m, HISTOGRAM)? {
         match number {
-            1 => h.count = wrong(f.int(), HISTOGRAM)? as f64,
-            2 => h.count = wrong(f.double(), HISTOGRAM)?,
-            3 => h.sum = wrong(f.double(), HISTOGRAM)?,
-            4 => h.schema = zigzag(wrong(f.int(), HISTOGRAM)?) as i32,
-            5 => h.zero_threshold = wrong(f.double(), HISTOGRAM)?,
-            6 => h.zero_count = wrong(f.int(), HISTOGRAM)? as f64,
-            7 => h.zero_count = wrong(f.double(), HISTOGRAM)?,
-            8 => h.negative_spans.push(read_span(wrong(f.bytes(), HISTOGRAM)?)?),
+            1 => h.count = wrong(int(&f), HISTOGRAM)? as f64,
+            2 => h.count = wrong(double(&f), HISTOGRAM)?,
+            3 => h.sum = wrong(double(&f), HISTOGRAM)?,
+            4 => h.schema = zigzag(wrong(int(&f), HISTOGRAM)?) as i32,
+            5 => h.zero_threshold = wrong(double(&f), HISTOGRAM)?,
+            6 => h.zero_count = wrong(int(&f), HISTOGRAM)? as f64,
+            7 => h.zero_count = wrong(double(&f), HISTOGRAM)?,
+            8 => h.negative_spans.push(read_span(wrong(bytes(&f), HISTOGRAM)?)?),
             9 => deltas(&f, &mut negative)?,
             10 => doubles(&f, &mut h.negative_buckets)?,
-            11 => h.positive_spans.push(read_span(wrong(f.bytes(), HISTOGRAM)?)?),
+            11 => h.positive_spans.push(read_span(wrong(bytes(&f), HISTOGRAM)?)?),
             12 => deltas(&f, &mut positive)?,
             13 => doubles(&f, &mut h.positive_buckets)?,
             14 => {
-                h.counter_reset_hint = match wrong(f.int(), HISTOGRAM)? {
+                h.counter_reset_hint = match wrong(int(&f), HISTOGRAM)? {
                     1 => CounterResetHint::Reset,
                     2 => CounterResetHint::NotReset,
                     3 => CounterResetHint::Gauge,
                     _ => CounterResetHint::Unknown,
                 };
             }
-            15 => t = wrong(f.int(), HISTOGRAM)? as i64,
+            15 => t = wrong(int(&f), HISTOGRAM)? as i64,
             16 => doubles(&f, &mut h.custom_values)?,
             _ => {}
         }

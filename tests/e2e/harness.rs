@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::prompb::{TimeSeries, WriteRequest, packed};
+
 /// The program under test.
 pub const CAMPANILE: &str = env!("CARGO_BIN_EXE_campanile");
 
@@ -85,21 +87,32 @@ impl Server {
         Self::start_with(config, &[]).await
     }
 
+    /// The same with more flags.
+    pub async fn start_with_flags(config: &str, flags: &[&str]) -> Server {
+        Self::start_with_all(config, &[], flags).await
+    }
+
     /// The same with environment variables.
     pub async fn start_with(config: &str, env: &[(&str, &str)]) -> Server {
+        Self::start_with_all(config, env, &[]).await
+    }
+
+    async fn start_with_all(config: &str, env: &[(&str, &str)], flags: &[&str]) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         std::fs::write(dir.path().join("campanile.yml"), config.replace("{port}", &port.to_string())).unwrap();
-        let server = Server { process: Self::spawn(dir.path(), port, env), dir, port, http: client() };
+        let server = Server { process: Self::spawn(dir.path(), port, env, flags), dir, port, http: client() };
         server.wait_ready().await;
         server
     }
 
-    fn spawn(dir: &Path, port: u16, env: &[(&str, &str)]) -> Process {
+    fn spawn(dir: &Path, port: u16, env: &[(&str, &str)], flags: &[&str]) -> Process {
         let config = format!("--config.file={}", dir.join("campanile.yml").display());
         let data = format!("--storage.path={}", dir.join("data").display());
         let address = format!("--web.listen-address=127.0.0.1:{port}");
-        Process::start_with(CAMPANILE, &["serve", &config, &data, &address], &dir.join("log"), env)
+        let mut args = vec!["serve", &config, &data, &address];
+        args.extend(flags);
+        Process::start_with(CAMPANILE, &args, &dir.join("log"), env)
     }
 
     /// Waits for `/-/ready`.
@@ -125,7 +138,7 @@ impl Server {
 
     /// Starts again on the same folder and waits until it is ready.
     pub async fn restart(&mut self) {
-        self.process = Self::spawn(self.dir.path(), self.port, &[]);
+        self.process = Self::spawn(self.dir.path(), self.port, &[], &[]);
         self.wait_ready().await;
     }
 
@@ -149,6 +162,30 @@ impl Server {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
         let r = self.http.get(self.url(&format!("{path}?{query}"))).send().await.unwrap();
         (r.status().as_u16(), r.text().await.unwrap())
+    }
+
+    /// A POST of a form that must succeed and answer JSON.
+    pub async fn post_form(&self, path: &str, params: &[(&str, &str)]) -> Value {
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
+        let post =
+            self.http.post(self.url(path)).header("content-type", "application/x-www-form-urlencoded").body(form);
+        let r = post.send().await.unwrap();
+        let (status, body) = (r.status(), r.text().await.unwrap());
+        assert_eq!(status, 200, "POST {path} {params:?}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|e| panic!("POST {path}: {e}: {body}"))
+    }
+
+    /// Stores series by remote write 1.0.
+    pub async fn write(&self, series: Vec<TimeSeries>) {
+        self.write_request(&WriteRequest { timeseries: series, metadata: Vec::new() }).await;
+    }
+
+    /// Sends a whole request of remote write 1.0; it must be taken.
+    pub async fn write_request(&self, request: &WriteRequest) {
+        let post = self.http.post(self.url("/api/v1/write")).header("content-encoding", "snappy");
+        let r = post.header("content-type", "application/x-protobuf").body(packed(request)).send().await.unwrap();
+        let (status, body) = (r.status(), r.text().await.unwrap());
+        assert_eq!(status, 204, "{body}");
     }
 
     /// The values of an instant PromQL query, by series.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use campanile::config::features::Features;
 use campanile::rules::load::{GroupDefaults, load_file};
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ fn files(dir: &str, extension: &str) -> Vec<PathBuf> {
 #[test]
 fn bundled_alerts_are_valid() {
     for file in files("alerts", "yml") {
-        let defaults = GroupDefaults { interval_ms: 60_000, query_offset_ms: 0 };
+        let defaults = GroupDefaults { interval_ms: 60_000, query_offset_ms: 0, syntax: Features::default().syntax };
         if let Err(problems) = load_file(&file, defaults) {
             panic!("{problems:#?}");
         }
@@ -74,7 +75,9 @@ fn dashboards_ask_what_can_be_answered() {
         for (source, expr) in found {
             let text = interpolated(&expr);
             let problem = match source.as_str() {
-                "prometheus" => campanile::promql::parse(&text).err().map(|e| e.to_string()),
+                "prometheus" => {
+                    campanile::promql::parse_with(&text, Features::default().syntax).err().map(|e| e.to_string())
+                }
                 "loki" => campanile::logql::parse(&text).err().map(|e| e.to_string()),
                 other => Some(format!("unknown data source {other:?}")),
             };

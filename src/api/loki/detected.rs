@@ -15,6 +15,7 @@ use crate::exec::cpu_pool;
 use crate::logql::detected_fields::{Field, detect};
 use crate::logql::engine::{Output, Query, ResultEntry};
 use crate::logql::storage::Direction;
+use crate::query::Asker;
 
 /// Fields, or values of one, where no limit is asked for.
 const DEFAULT_LIMIT: usize = 1000;
@@ -68,7 +69,7 @@ pub(super) async fn newest(state: &ApiState, params: &Params, lines: usize) -> R
         direction: Direction::Backward,
         interval_ns: 0,
     };
-    match state.logs.run(query).await?.0 {
+    match state.logs.run(query, Asker::inside("detected fields")).await?.0 {
         Output::Lines(entries) => Ok(entries),
         Output::Matrix(_) | Output::Vector(_) | Output::Scalar(..) => {
             Err(TextError::bad_request("a log query is wanted here, not a metric query"))

@@ -10,6 +10,7 @@ use crate::api::loki::{json, params as read};
 use crate::api::params::Params;
 use crate::logql::ast::Expr;
 use crate::logql::engine::{Query, QueryError};
+use crate::query::Asker;
 use crate::query::log_queries::LogQueryError;
 
 /// The header with which Grafana asks for labels told apart by origin.
@@ -40,9 +41,9 @@ fn expr(params: &Params) -> String {
     params.get("query").unwrap_or_default().to_owned()
 }
 
-async fn run(state: &ApiState, headers: &HeaderMap, query: Query) -> Result<Response, TextError> {
+async fn run(state: &ApiState, headers: &HeaderMap, asker: Asker, query: Query) -> Result<Response, TextError> {
     let categorize = wants_categories(headers);
-    let (output, stats) = state.logs.run(query).await?;
+    let (output, stats) = state.logs.run(query, asker).await?;
     let body = json::render(&output, &stats, categorize);
     Ok(([(header::CONTENT_TYPE, "application/json; charset=UTF-8")], body).into_response())
 }
@@ -50,6 +51,7 @@ async fn run(state: &ApiState, headers: &HeaderMap, query: Query) -> Result<Resp
 pub(super) async fn instant(
     State(state): State<ApiState>,
     headers: HeaderMap,
+    asker: Asker,
     params: Params,
 ) -> Result<Response, TextError> {
     let expr = expr(&params);
@@ -69,12 +71,13 @@ pub(super) async fn instant(
         direction: read::direction(&params)?,
         interval_ns: 0,
     };
-    run(&state, &headers, query).await
+    run(&state, &headers, asker, query).await
 }
 
 pub(super) async fn range(
     State(state): State<ApiState>,
     headers: HeaderMap,
+    asker: Asker,
     params: Params,
 ) -> Result<Response, TextError> {
     let (start_ns, end_ns) = read::range(&params, state.clock.now_ns())?;
@@ -90,7 +93,7 @@ pub(super) async fn range(
         direction: read::direction(&params)?,
         interval_ns: read::interval(&params)?,
     };
-    run(&state, &headers, query).await
+    run(&state, &headers, asker, query).await
 }
 
 /// Loki's own shape: no envelope.

@@ -25,6 +25,7 @@ use crate::logql::parse;
 use crate::logql::stages::{Line, Pipeline};
 use crate::logql::storage::{Direction, Entry};
 use crate::logs::Batch;
+use crate::query::Asker;
 use crate::telemetry::metrics;
 
 /// The longest that lines may be held back.
@@ -216,8 +217,11 @@ pub(super) async fn tail(
 async fn session(socket: &mut WebSocket, state: &ApiState, request: &Arc<Request>) -> Result<(), End> {
     // Listening begins before history is read, so that no line falls between the two.
     let mut batches = state.logs.store().subscribe();
-    let (output, _) =
-        state.logs.run(request.history.clone()).await.map_err(|e| End::Failed(TextError::from(e).message))?;
+    let (output, _) = state
+        .logs
+        .run(request.history.clone(), Asker::inside("tail"))
+        .await
+        .map_err(|e| End::Failed(TextError::from(e).message))?;
     let mut waiting = Waiting::default();
     let mut sent = HashSet::new();
     if let Output::Lines(lines) = output {

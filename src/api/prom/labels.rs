@@ -168,6 +168,7 @@ pub(super) async fn series(State(state): State<ApiState>, params: Params) -> Res
 
 pub(super) async fn metadata(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {
     let limit = params.limit("limit")?.unwrap_or(usize::MAX);
+    let per_metric = params.limit("limit_per_metric")?.unwrap_or(usize::MAX);
     let found = state.db.metadata(params.get("metric"), limit);
     let mut data = serde_json::Map::new();
     for (metric, metadata) in found {
@@ -177,6 +178,7 @@ pub(super) async fn metadata(State(state): State<ApiState>, params: Params) -> R
         }
         let list = metadata
             .iter()
+            .take(per_metric)
             .map(|m| serde_json::json!({"type": m.metric_type.as_str(), "unit": m.unit, "help": m.help}))
             .collect();
         data.insert(metric, serde_json::Value::Array(list));

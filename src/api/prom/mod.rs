@@ -1,8 +1,11 @@
 //! Prometheus' HTTP API v1.
 
+mod features;
+mod federate;
 pub mod json;
 mod labels;
 mod query;
+mod read;
 mod rules;
 mod status;
 mod targets;
@@ -39,5 +42,9 @@ pub fn router() -> Router<ApiState> {
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/runtimeinfo", get(status::runtimeinfo))
+        .route("/api/v1/status/walreplay", get(status::walreplay))
+        .route("/api/v1/features", get(features::features))
+        .route("/api/v1/read", post(read::read))
         .route("/api/v1/write", post(write::write))
+        .route("/federate", get(federate::federate))
 }

@@ -10,8 +10,11 @@ use crate::api::ApiState;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::params::Params;
 use crate::api::prom::json::{write_histogram, write_labels, write_point, write_str, write_time};
-use crate::promql::engine::{QueryError, QueryOptions};
-use crate::promql::value::{QueryResult, SampleValue, Value};
+use crate::promql::ast::Expr;
+use crate::promql::engine::{Counting, QueryError, QueryOptions};
+use crate::promql::parse_with;
+use crate::promql::value::{QueryResult, QueryStats, SampleValue, Value};
+use crate::query::Asker;
 use crate::query::metric_queries::{MetricQueryError, Times};
 
 /// The most points of one series that a range query may ask for, as in Prometheus.
@@ -45,6 +48,11 @@ fn options(params: &Params) -> Result<QueryOptions, ApiError> {
     Ok(QueryOptions {
         lookback_delta_ms: positive("lookback_delta")?,
         timeout: positive("timeout")?.map(|ms| Duration::from_millis(ms.unsigned_abs())),
+        counting: match params.get("stats") {
+            None => Counting::Read,
+            Some("all") => Counting::SeenPerStep,
+            Some(_) => Counting::Seen,
+        },
         ..QueryOptions::default()
     })
 }
@@ -59,15 +67,15 @@ fn named(e: MetricQueryError) -> ApiError {
     error
 }
 
-pub(super) async fn instant(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+pub(super) async fn instant(State(state): State<ApiState>, asker: Asker, params: Params) -> Result<Response, ApiError> {
     let expr = expr(&params)?;
     let t = params.time_ms("time")?.unwrap_or_else(|| state.clock.now_ms());
     let limit = params.limit("limit")?;
-    let result = state.metrics.run(expr, Times::Instant(t), options(&params)?).await.map_err(named)?;
+    let result = state.metrics.run(expr, Times::Instant(t), options(&params)?, asker).await.map_err(named)?;
     Ok(answer(result, limit, params.get("stats").is_some()))
 }
 
-pub(super) async fn range(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+pub(super) async fn range(State(state): State<ApiState>, asker: Asker, params: Params) -> Result<Response, ApiError> {
     let expr = expr(&params)?;
     let time = |name: &str| {
         params.time_ms(name)?.ok_or_else(|| {
@@ -93,29 +101,34 @@ pub(super) async fn range(State(state): State<ApiState>, params: Params) -> Resu
     }
     let limit = params.limit("limit")?;
     let times = Times::Range { start, end, step };
-    let result = state.metrics.run(expr, times, options(&params)?).await.map_err(named)?;
+    let result = state.metrics.run(expr, times, options(&params)?, asker).await.map_err(named)?;
     Ok(answer(result, limit, params.get("stats").is_some()))
 }
 
-pub(super) async fn format(params: Params) -> Result<Response, ApiError> {
-    let expr = crate::promql::parse(&expr(&params)?)
-        .map_err(|e| ApiError::bad_data(format!("invalid parameter \"query\": {e}")))?;
+/// Reads the query with the syntax that is enabled.
+fn parsed(state: &ApiState, params: &Params) -> Result<Expr, ApiError> {
+    parse_with(&expr(params)?, state.features.syntax)
+        .map_err(|e| ApiError::bad_data(format!("invalid parameter \"query\": {e}")))
+}
+
+pub(super) async fn format(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+    let expr = parsed(&state, &params)?;
     let text = crate::promql::format_pretty(&expr);
     Ok(super::status::success(&serde_json::Value::String(text)))
 }
 
-pub(super) async fn parse(params: Params) -> Result<Response, ApiError> {
-    let expr = crate::promql::parse(&expr(&params)?)
-        .map_err(|e| ApiError::bad_data(format!("invalid parameter \"query\": {e}")))?;
+pub(super) async fn parse(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {
+    let expr = parsed(&state, &params)?;
     Ok(super::status::success(&crate::promql::to_json(&expr)))
 }
 
 pub(super) async fn exemplars(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {
-    let expr = expr(&params)?;
     let start = params.time_ms("start")?.unwrap_or(i64::MIN);
     let end = params.time_ms("end")?.unwrap_or(i64::MAX);
-    let parsed =
-        crate::promql::parse(&expr).map_err(|e| ApiError::bad_data(format!("invalid parameter \"query\": {e}")))?;
+    if end < start {
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    let parsed = parsed(&state, &params)?;
     let sets: Vec<Vec<crate::model::Matcher>> =
         crate::promql::ast::selectors(&parsed).into_iter().map(|s| s.matchers.clone()).collect();
     let found = state.db.exemplars(&sets, start, end);
@@ -162,6 +175,28 @@ fn answer(mut result: QueryResult, limit: Option<usize>, stats: bool) -> Respons
         }
     }
     json(render(&result, stats))
+}
+
+/// Writes `,"stats":{...}` with all keys that Prometheus has. Sorting and preparation are part of the evaluation here.
+fn write_stats(out: &mut String, s: &QueryStats) {
+    let (eval, queue) = (s.eval_time.as_secs_f64(), s.queued.as_secs_f64());
+    let total = eval + queue;
+    out.push_str(&format!(
+        ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{eval},\"resultSortTime\":0,\"queryPreparationTime\":0,\"innerEvalTime\":{eval},\
+         \"execQueueTime\":{queue},\"execTotalTime\":{total}}},\"samples\":{{"
+    ));
+    if !s.samples_per_step.is_empty() {
+        for (i, (t, n)) in s.samples_per_step.iter().enumerate() {
+            out.push_str(if i > 0 { ",[" } else { "\"totalQueryableSamplesPerStep\":[[" });
+            write_time(out, *t);
+            out.push_str(&format!(",{n}]"));
+        }
+        out.push_str("],");
+    }
+    out.push_str(&format!(
+        "\"totalQueryableSamples\":{},\"peakSamples\":{}}}}}",
+        s.total_queryable_samples, s.peak_samples
+    ));
 }
 
 /// The whole body of a success.
@@ -234,13 +269,7 @@ fn render(result: &QueryResult, stats: bool) -> String {
         }
     }
     if stats {
-        let s = &result.stats;
-        out.push_str(&format!(
-            ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{}}},\"samples\":{{\"totalQueryableSamples\":{},\"peakSamples\":{}}}}}",
-            s.eval_time.as_secs_f64(),
-            s.total_queryable_samples,
-            s.peak_samples
-        ));
+        write_stats(&mut out, &result.stats);
     }
     out.push('}');
     for (key, notes) in [("warnings", &result.warnings), ("infos", &result.infos)] {

@@ -50,6 +50,15 @@ pub(crate) fn rules_of_kind(state: &ApiState, params: &Params, kind: Option<Grou
         Some(t @ ("alert" | "record")) => Some(t == "alert"),
         Some(other) => return Err(ApiError::bad_data(format!("not supported value {other:?}"))),
     };
+    let mut matcher_sets = Vec::new();
+    for text in params.all("match[]").filter(|t| !t.is_empty()) {
+        let set = crate::promql::parse_selector_non_empty(text)
+            .map_err(|e| ApiError::bad_data(format!("invalid parameter \"match[]\": {e}")))?;
+        matcher_sets.push(set);
+    }
+    let labels_match = |labels: &Labels| {
+        matcher_sets.is_empty() || matcher_sets.iter().any(|set| set.iter().all(|m| m.matches_labels(labels)))
+    };
     let exclude_alerts = params.boolean("exclude_alerts").unwrap_or(false);
     let page = params.limit("group_limit")?;
     let token = params.get("group_next_token");
@@ -74,9 +83,10 @@ pub(crate) fn rules_of_kind(state: &ApiState, params: &Params, kind: Option<Grou
             .iter()
             .filter(|r| keep(&rule_names, &r.name))
             .filter(|r| rule_type.is_none_or(|alerting| alerting == matches!(r.detail, RuleDetail::Alerting { .. })))
+            .filter(|r| labels_match(&r.labels))
             .map(|r| rule(r, exclude_alerts))
             .collect();
-        if rules.is_empty() && (!rule_names.is_empty() || rule_type.is_some()) {
+        if rules.is_empty() && !g.rules.is_empty() {
             continue;
         }
         if page.is_some_and(|p| out.len() >= p) {

@@ -65,6 +65,13 @@ pub(super) async fn runtimeinfo(State(state): State<ApiState>) -> Response {
     }))
 }
 
+/// How far the log has been replayed, in bytes of the log.
+pub(super) async fn walreplay(State(state): State<ApiState>) -> Response {
+    let (done, all) = state.db.replay_progress().bytes();
+    let word = if done >= all { "done" } else { "in progress" };
+    success(&json!({"min": 0, "max": all, "current": done.min(all), "state": word}))
+}
+
 fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

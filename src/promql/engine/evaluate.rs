@@ -11,6 +11,7 @@ use crate::promql::engine::time_scope::is_step_invariant;
 use crate::promql::engine::{EngineOptions, QueryError, QueryTimes};
 use crate::promql::functions;
 use crate::promql::limits::Limits;
+use crate::promql::sample_counts::SampleCounts;
 use crate::promql::selector;
 use crate::promql::series_set::{SeriesSet, StepSeries, StepValues, Steps, is_absent, without_metadata};
 use crate::promql::source::Source;
@@ -39,6 +40,8 @@ pub(crate) struct Context<'a> {
     pub(crate) query: &'a str,
     /// Where those selectors begin whose histograms are to be compared for resets when they are read.
     pub(crate) compared_hints: std::collections::HashSet<usize>,
+    /// The samples that selectors see, where they are to be counted.
+    pub(crate) counts: Option<SampleCounts>,
 }
 
 impl<'a> Context<'a> {

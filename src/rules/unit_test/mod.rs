@@ -17,7 +17,7 @@ use crate::config::{Expand, Problem, Problems, Tree, decode, glob};
 use crate::exec::clock::ManualClock;
 use crate::model::time::parse_rfc3339_ns;
 use crate::model::{Labels, TimestampMs};
-use crate::promql::parse::parse_metric;
+use crate::promql::parse::{ParseOptions, parse_metric};
 use crate::promql::script::histogram_literal::format_histogram;
 use crate::promql::script::{SequenceValue, parse_series_desc, parse_values};
 use crate::rules::alerting::{ALERT_NAME, AlertState};
@@ -92,7 +92,10 @@ pub fn run_file(path: &Path) -> UnitTestReport {
     if !problems.is_empty() {
         return UnitTestReport::refused(tree.locate(problems));
     }
-    let mut groups = match load_files(&rule_files, GroupDefaults { interval_ms: eval_ms, query_offset_ms: 0 }) {
+    let mut groups = match load_files(
+        &rule_files,
+        GroupDefaults { interval_ms: eval_ms, query_offset_ms: 0, syntax: ParseOptions::default() },
+    ) {
         Ok(loaded) => {
             report.warnings.extend(loaded.warnings.iter().map(Problem::to_string));
             loaded.groups

@@ -3,7 +3,6 @@
 //! `encoding(1) | n(varint) | [start runs] | first time (xor only) | body`. The low bits of the first byte name the encoding, its high bit
 //! says that start timestamps follow: `count`, then for each run the distance of its first sample and the start.
 
-pub(crate) mod bits;
 pub(crate) mod histogram;
 pub(crate) mod number;
 pub(crate) mod packed;

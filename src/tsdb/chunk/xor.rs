@@ -5,7 +5,7 @@
 //! `1111`+64 bits of the change of delta) and the value code (`0` same value, `10` and the bits inside the window of the value before,
 //! `11`, 5 bits leading zeros, 6 bits length less one, the bits).
 
-use super::bits::{BitReader, put_bits};
+use crate::disk::bits::{BitReader, put_bits};
 use crate::model::TimestampMs;
 
 /// No window of significant bits yet.

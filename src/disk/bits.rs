@@ -2,7 +2,7 @@
 
 /// Appends the low `n` bits of `value` (`n` up to 64). `free` is how many bits of the last byte are not used yet.
 #[inline]
-pub(crate) fn put_bits(out: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
+pub fn put_bits(out: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
     if n == 0 {
         return;
     }
@@ -29,14 +29,15 @@ pub(crate) fn put_bits(out: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
 }
 
 /// Reads bits from bytes. Reading past the end yields `None`.
-pub(crate) struct BitReader<'a> {
+pub struct BitReader<'a> {
     bytes: &'a [u8],
     /// Position in bits.
     at: usize,
 }
 
 impl<'a> BitReader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// Starts at the first bit.
+    pub fn new(bytes: &'a [u8]) -> Self {
         BitReader { bytes, at: 0 }
     }
 
@@ -66,7 +67,7 @@ impl<'a> BitReader<'a> {
 
     /// The next `n` bits, up to 64.
     #[inline]
-    pub(crate) fn take(&mut self, n: u32) -> Option<u64> {
+    pub fn take(&mut self, n: u32) -> Option<u64> {
         if n == 0 {
             return Some(0);
         }
@@ -81,7 +82,7 @@ impl<'a> BitReader<'a> {
 
     /// Counts one bits up to the first zero bit (which is consumed) or up to `max` of them.
     #[inline]
-    pub(crate) fn take_ones(&mut self, max: u32) -> Option<u32> {
+    pub fn take_ones(&mut self, max: u32) -> Option<u32> {
         let ones = self.window().leading_ones().min(max);
         self.advance(if ones < max { ones + 1 } else { ones })?;
         Some(ones)

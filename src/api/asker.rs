@@ -1,0 +1,33 @@
+//! Who asks: the address of the connection, and what the headers tell.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use crate::query::Asker;
+use crate::query::asker::HEADERS;
+
+/// The other end of the connection; every request carries it as an extension.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let mut asker = Asker::default();
+        if let Some(Peer(address)) = parts.extensions.get() {
+            asker.set("address", &address.ip().to_string());
+        }
+        asker.set("method", parts.method.as_str());
+        asker.set("path", parts.uri.path());
+        for (header, field) in HEADERS {
+            if let Some(value) = parts.headers.get(header).and_then(|v| v.to_str().ok()) {
+                asker.set(field, value);
+            }
+        }
+        Ok(asker)
+    }
+}
