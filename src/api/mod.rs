@@ -58,6 +58,8 @@ pub struct ApiState {
     pub reload: Reload,
     /// The command line's settings, for `status/flags`.
     pub flags: Arc<Vec<(String, String)>>,
+    /// Whether series may be deleted and snapshots made.
+    pub admin_api: bool,
     /// When the process started.
     pub started_ms: i64,
     /// Whether everything is up.

@@ -119,7 +119,7 @@ impl RuleAppender for RuleResults {
 
 fn append(db: &Db, samples: &[InstantSample], t: TimestampMs) -> Result<AppendReport, String> {
     let mut report = AppendReport::default();
-    let mut appender = db.appender();
+    let mut appender = db.appender().vital();
     for s in samples {
         let appended = appender.series(&s.labels).and_then(|r| match &s.histogram {
             None => appender.float_in_order(r, t, s.value),

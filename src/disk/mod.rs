@@ -1,6 +1,7 @@
-//! Files done safely: atomic replacement, the lock of a data folder, checksums, varints, the write-ahead log.
+//! Files done safely: atomic replacement, the lock of a data folder, room on the disk, checksums, varints, the write-ahead log.
 
 pub mod atomic_file;
 pub mod dir_lock;
+pub mod free_space;
 pub mod varint;
 pub mod wal;

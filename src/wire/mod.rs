@@ -4,4 +4,5 @@ pub mod decompress;
 pub mod exposition;
 pub mod loki_push;
 pub mod ndjson;
+pub mod protobuf;
 pub mod remote_write;

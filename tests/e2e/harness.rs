@@ -77,6 +77,8 @@ pub struct Server {
     pub port: u16,
     pub process: Process,
     pub http: reqwest::Client,
+    /// Further arguments of the program.
+    args: Vec<String>,
 }
 
 impl Server {
@@ -87,19 +89,26 @@ impl Server {
 
     /// The same with environment variables.
     pub async fn start_with(config: &str, env: &[(&str, &str)]) -> Server {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), config, &[], env).await
+    }
+
+    /// The same in a folder that is there (the data goes to `data` below it), with further arguments.
+    pub async fn start_in(dir: TempDir, config: &str, args: &[&str], env: &[(&str, &str)]) -> Server {
         let port = free_port();
         std::fs::write(dir.path().join("campanile.yml"), config.replace("{port}", &port.to_string())).unwrap();
-        let server = Server { process: Self::spawn(dir.path(), port, env), dir, port, http: client() };
+        let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        let server = Server { process: Self::spawn(dir.path(), port, &args, env), dir, port, http: client(), args };
         server.wait_ready().await;
         server
     }
 
-    fn spawn(dir: &Path, port: u16, env: &[(&str, &str)]) -> Process {
+    fn spawn(dir: &Path, port: u16, more: &[String], env: &[(&str, &str)]) -> Process {
         let config = format!("--config.file={}", dir.join("campanile.yml").display());
         let data = format!("--storage.path={}", dir.join("data").display());
         let address = format!("--web.listen-address=127.0.0.1:{port}");
-        Process::start_with(CAMPANILE, &["serve", &config, &data, &address], &dir.join("log"), env)
+        let mut args = vec!["serve", &config, &data, &address];
+        args.extend(more.iter().map(String::as_str));
+        Process::start_with(CAMPANILE, &args, &dir.join("log"), env)
     }
 
     /// Waits for `/-/ready`.
@@ -115,7 +124,7 @@ impl Server {
     pub async fn crash_and_restart(&mut self) {
         self.process.signal("KILL");
         self.process.wait(10).await;
-        self.process = Self::spawn(self.dir.path(), self.port, &[]);
+        self.process = Self::spawn(self.dir.path(), self.port, &self.args, &[]);
         self.wait_ready().await;
     }
 

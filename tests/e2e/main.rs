@@ -11,4 +11,5 @@ mod grafana;
 mod harness;
 mod life;
 mod loki;
+mod operations;
 mod sinks;

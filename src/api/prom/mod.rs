@@ -1,10 +1,12 @@
 //! Prometheus' HTTP API v1.
 
+mod admin;
 pub mod json;
 mod labels;
 mod query;
 mod rules;
 mod status;
+mod tsdb_status;
 mod targets;
 mod write;
 
@@ -39,5 +41,9 @@ pub fn router() -> Router<ApiState> {
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/runtimeinfo", get(status::runtimeinfo))
+        .route("/api/v1/status/tsdb", get(tsdb_status::tsdb))
+        .route("/api/v1/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
+        .route("/api/v1/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
+        .route("/api/v1/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
         .route("/api/v1/write", post(write::write))
 }

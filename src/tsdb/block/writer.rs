@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::CHUNKS_MAGIC;
+use super::undeleted::{self, Left};
 use super::index::IndexWriter;
 use super::meta::{Meta, VERSION};
 use crate::disk::atomic_file;
@@ -54,9 +55,20 @@ fn write_files(dir: &Path, plan: &Plan, selection: &Selection) -> Result<(), Err
     let mut series = 0;
     for i in 0..selection.len() {
         chunks.refs.clear();
-        selection.stored_chunks(i, |c, data| chunks.add(c.mint, c.maxt, data))?;
+        let deleted = selection.deleted(i);
+        selection.stored_chunks(i, |c, data| {
+            if deleted.intervals().is_none() {
+                return chunks.add(c.mint, c.maxt, data);
+            }
+            match undeleted::of_chunk(&Chunk { mint: c.mint, maxt: c.maxt, data: data.into() }, &deleted)? {
+                Left::All => chunks.add(c.mint, c.maxt, data),
+                Left::Some(c) => chunks.add(c.mint, c.maxt, &c.data),
+                Left::None => Ok(()),
+            }
+        })?;
         if let Some(captured) = selection.captured(i) {
-            chunks.add_captured(captured, plan)?;
+            let left = undeleted::of_captured(captured, &deleted)?;
+            chunks.add_captured(left.as_ref().unwrap_or(captured), plan)?;
         }
         if !chunks.refs.is_empty() {
             index.add(selection.key_of(i), &chunks.refs);
@@ -157,12 +169,12 @@ fn runs(starts: impl Iterator<Item = TimestampMs>) -> StartRuns {
     runs
 }
 
-fn float_chunk(rows: &[Late]) -> Chunk {
+pub(super) fn float_chunk(rows: &[Late]) -> Chunk {
     let (times, values): (Vec<TimestampMs>, Vec<f64>) = rows.iter().map(|r| (r.t, r.v)).unzip();
     encode_floats(&times, &values, &runs(rows.iter().map(|r| r.start)))
 }
 
-fn histogram_chunk(rows: &[LateHistogram]) -> Chunk {
+pub(super) fn histogram_chunk(rows: &[LateHistogram]) -> Chunk {
     let mut open = OpenHistograms::default();
     for r in rows {
         open.push(r.t, r.h.clone());
