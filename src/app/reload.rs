@@ -169,7 +169,9 @@ impl Services {
             || before.config.logs != loaded.config.logs
             || before.config.web.external_url != loaded.config.web.external_url;
         if restart {
-            tracing::warn!("changes under storage: (but for its limits), logs: and of web.external_url take effect at the next start");
+            tracing::warn!(
+                "changes under storage: (but for its limits), logs: and of web.external_url take effect at the next start"
+            );
         }
         let loaded = Arc::new(loaded);
         self.apply(&loaded, groups).await?;

@@ -71,10 +71,9 @@ impl From<logs::Error> for PushError {
             logs::Error::Busy { .. } => (429, Some(5)),
             logs::Error::BatchTooLarge { .. } => (413, None),
             // The disk is full or failing: clients that keep their lines send them again.
-            logs::Error::Io { .. }
-            | logs::Error::NoSpace(_)
-            | logs::Error::Index { .. }
-            | logs::Error::Closed => (503, Some(10)),
+            logs::Error::Io { .. } | logs::Error::NoSpace(_) | logs::Error::Index { .. } | logs::Error::Closed => {
+                (503, Some(10))
+            }
             logs::Error::Damaged { .. } => (500, None),
         };
         PushError { status, message: e.to_string(), retry_after_seconds }

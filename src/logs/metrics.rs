@@ -27,9 +27,8 @@ pub static FREE_BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
     gauge("campanile_logs_disk_free_bytes", "Free space of the file system that holds the log store.")
 });
 /// Whether there is too little of it.
-pub static SPACE_LOW: LazyLock<IntGauge> = LazyLock::new(|| {
-    gauge("campanile_logs_disk_low", "Whether pushes are refused because the disk is nearly full.")
-});
+pub static SPACE_LOW: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("campanile_logs_disk_low", "Whether pushes are refused because the disk is nearly full."));
 /// Bytes in memory.
 pub static BUFFERED: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("campanile_logs_buffered_bytes", "Bytes of log entries not yet in segments."));

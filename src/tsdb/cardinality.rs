@@ -182,14 +182,7 @@ impl Cardinality {
     }
 
     /// The group to close next in a scope that is over its limit, if it has grown enough since the last.
-    fn look_for_guilty(
-        &self,
-        head: &Head,
-        scope: Scope,
-        group: Group<'_>,
-        limit: u64,
-        size: u64,
-    ) -> Option<GroupKey> {
+    fn look_for_guilty(&self, head: &Head, scope: Scope, group: Group<'_>, limit: u64, size: u64) -> Option<GroupKey> {
         let mut inner = self.inner();
         let at = (scope, scope.key(group));
         if inner.next_look.get(&at).is_some_and(|next| size < *next) {
@@ -212,7 +205,8 @@ impl Cardinality {
         let examples = exploding.examples.join(", ");
         let names = (inner.named < MAX_NAMED).then(|| {
             inner.named += 1;
-            let parts: [&str; 6] = [scope.reason(), group.job, group.instance, group.metric, &exploding.label, &examples];
+            let parts: [&str; 6] =
+                [scope.reason(), group.job, group.instance, group.metric, &exploding.label, &examples];
             parts.map(str::to_owned)
         });
         drop(inner);
@@ -319,8 +313,8 @@ impl Cardinality {
             inner.opened.extract_if(.., |o| (now_ms - o.0).abs() > NAMED_AFTER_MS).map(|o| o.1).collect();
         for names in due {
             inner.named = inner.named.saturating_sub(1);
-            let again = closed.values().any(|c| c.named.as_ref() == Some(&names))
-                || inner.opened.iter().any(|o| o.1 == names);
+            let again =
+                closed.values().any(|c| c.named.as_ref() == Some(&names)) || inner.opened.iter().any(|o| o.1 == names);
             if !again {
                 let values: Vec<&str> = names.iter().map(String::as_str).collect();
                 // It is there unless another one of the same name was removed already.

@@ -1,7 +1,7 @@
 //! What the head is full of: the numbers behind `status/tsdb`.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::db::Db;
@@ -62,8 +62,9 @@ impl<T: Ord> Largest<T> {
     }
 
     fn finish(self, show: impl Fn(T) -> String) -> Ranking {
-        // The least of the reversed order is the largest; equal ones come in order of names.
-        self.heap.into_sorted_vec().into_iter().map(|(n, what)| (show(what), n.0)).collect()
+        let mut all: Ranking = self.heap.into_iter().map(|(n, what)| (show(what), n.0)).collect();
+        all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        all
     }
 }
 

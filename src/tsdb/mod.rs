@@ -39,8 +39,8 @@ mod tombstones;
 mod wal_record;
 
 pub use crate::model::Column;
-pub use cardinality::SeriesLimits;
 pub use appender::{Appender, Committed};
+pub use cardinality::SeriesLimits;
 pub use chunk::DamagedChunk;
 pub use db::Db;
 pub use error::{AppendError, Error};

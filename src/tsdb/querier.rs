@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::SeriesRef;
 use super::block::{Block, BlockIndex, ChunkRef};
 use super::chunk::View;
 use super::error::Error;
@@ -11,7 +12,6 @@ use super::head::Head;
 use super::head::series::Captured;
 use super::label_index::LabelIndex;
 use super::matching::matching;
-use super::SeriesRef;
 use super::shared::Shared;
 use super::tombstones::Deleted;
 use crate::model::labels::packed_labels;
@@ -227,7 +227,14 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    fn push(&mut self, index: &LabelIndex, local: &mut HashMap<u32, u32>, pairs: &[u32], head: Captured, deleted: Deleted) -> usize {
+    fn push(
+        &mut self,
+        index: &LabelIndex,
+        local: &mut HashMap<u32, u32>,
+        pairs: &[u32],
+        head: Captured,
+        deleted: Deleted,
+    ) -> usize {
         let start = self.selection.keys.len();
         for p in pairs {
             let known = &mut self.known;

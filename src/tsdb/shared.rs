@@ -11,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 
 use super::SeriesRef;
 use super::appender::Buffers;
-use super::cardinality::Cardinality;
 use super::block::{Block, BlockIndex, catalog};
+use super::cardinality::Cardinality;
 use super::error::{AppendError, Error};
 use super::exemplars::{Exemplars, Kept};
 use super::head::Head;

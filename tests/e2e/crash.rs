@@ -148,7 +148,7 @@ async fn kill_9_loses_and_doubles_nothing() {
             }
         });
         some_time(round).await;
-        let seen = "sum(count_over_time({job=~\"campanile|node\"}[1h])) or vector(0)";
+        let seen = "sum(count_over_time(up[1h])) or vector(0)";
         let before = server.instant(seen).await[0].1;
         server.crash_and_restart().await;
         writer.await.unwrap();

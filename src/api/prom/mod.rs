@@ -6,8 +6,8 @@ mod labels;
 mod query;
 mod rules;
 mod status;
-mod tsdb_status;
 mod targets;
+mod tsdb_status;
 mod write;
 
 use axum::Router;

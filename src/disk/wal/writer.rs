@@ -84,9 +84,8 @@ impl Wal {
             return Err(io::Error::other("the write-ahead log has no segment"));
         };
         let before = position.offset;
-        let written = file
-            .write_all(buffer)
-            .and_then(|()| if self.options.sync_always { file.sync_data() } else { Ok(()) });
+        let written =
+            file.write_all(buffer).and_then(|()| if self.options.sync_always { file.sync_data() } else { Ok(()) });
         if let Err(e) = written {
             // Take the part back, so that it is neither replayed nor in the way of the next record.
             let taken_back = file.set_len(before).and_then(|()| file.seek(SeekFrom::Start(before)));

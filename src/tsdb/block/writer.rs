@@ -5,9 +5,9 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::CHUNKS_MAGIC;
-use super::undeleted::{self, Left};
 use super::index::IndexWriter;
 use super::meta::{Meta, VERSION};
+use super::undeleted::{self, Left};
 use crate::disk::atomic_file;
 use crate::model::TimestampMs;
 use crate::tsdb::chunk::histogram::OpenHistograms;

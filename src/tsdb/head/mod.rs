@@ -13,8 +13,8 @@ use self::series::Series;
 use super::SeriesRef;
 use super::chunk::{is_xor, pack};
 use super::label_index::LabelIndex;
-use super::tombstones::HeadTombstones;
 use super::self_metrics::{HEAD_SERIES, SERIES_CREATED, SERIES_REMOVED};
+use super::tombstones::HeadTombstones;
 use crate::model::TimestampMs;
 use crate::model::labels::packed_labels;
 

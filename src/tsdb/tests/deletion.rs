@@ -92,7 +92,8 @@ fn deleted_samples_stay_away_over_restarts_cuts_merges_and_cleaning() {
     db.maintain().unwrap();
     let others = |db: &Db| without(all(db), |n| n == 9, i64::MIN, i64::MAX);
     assert_eq!(others(&db), want);
-    assert!(db.shared.read_blocks().iter().all(|b| b.tombstones().is_empty()));
+    // The first block is alone in its larger range and stays as it is.
+    assert!(db.shared.read_blocks().iter().skip(1).all(|b| b.tombstones().is_empty()));
     assert!(db.shared.read_head().tombstones.is_empty() && !dir.path().join("tombstones").exists());
     drop(db);
     assert_eq!(others(&open(dir.path(), &clock)), want);
@@ -165,7 +166,8 @@ fn a_snapshot_is_a_store_of_that_moment() {
 fn head_status_ranks_what_the_head_holds() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at_ms(T0));
-    let db = Db::open(dir.path(), crate::tsdb::Options { series_limits: SeriesLimits::NONE, ..options(&clock) }).unwrap();
+    let db =
+        Db::open(dir.path(), crate::tsdb::Options { series_limits: SeriesLimits::NONE, ..options(&clock) }).unwrap();
     for i in 0..25 {
         put(&db, i, T0 + i as i64, 1.0);
     }

@@ -62,7 +62,7 @@ fn the_guilty_metric_of_the_guilty_target_stops_and_nobody_else() {
         assert!(put(&db, &bad, "a:1", 3, T0 + 1), "{reason}");
         // Others get new series, the same metric of other targets and other metrics of the same target.
         for (metric, target) in [("steady", "a:1"), (bad.as_str(), "b:1"), ("new", "c:1")] {
-            assert_eq!(taken(&db, metric, target, 9000, 5), 5, "{reason} {metric} {target}");
+            assert_eq!(taken(&db, metric, target, 9000, 3), 3, "{reason} {metric} {target}");
         }
         let told = refused_metric();
         let wanted = format!("instance=\"a:1\",job=\"j\",label=\"user\",metric=\"{bad}\",reason=\"{reason}\"");

@@ -109,13 +109,15 @@ impl<'a> ProtobufEntries<'a> {
                 last_type: *of,
                 exemplar: e.as_ref().map(exemplar),
             }),
-            Item::Histogram { raw, histogram, timestamp, start, exemplars } => Entry::Histogram(Box::new(HistogramSeries {
-                raw: bytes(raw),
-                histogram: Cow::Borrowed(histogram),
-                timestamp: *timestamp,
-                start: *start,
-                exemplars: exemplars.iter().map(exemplar).collect(),
-            })),
+            Item::Histogram { raw, histogram, timestamp, start, exemplars } => {
+                Entry::Histogram(Box::new(HistogramSeries {
+                    raw: bytes(raw),
+                    histogram: Cow::Borrowed(histogram),
+                    timestamp: *timestamp,
+                    start: *start,
+                    exemplars: exemplars.iter().map(exemplar).collect(),
+                }))
+            }
         })
     }
 }

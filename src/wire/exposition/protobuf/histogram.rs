@@ -79,9 +79,8 @@ fn absolute(float: bool, spans: &[Span], deltas: &[i64], counts: &[f64]) -> Resu
     let all: Vec<f64> = if float { counts.to_vec() } else { deltas.iter().map(&mut add).collect() };
     let buckets: u64 = spans.iter().map(|s| u64::from(s.length)).sum();
     // The specification: no count is negative, and the gaps between spans are not either.
-    let good = buckets == all.len() as u64
-        && all.iter().all(|c| *c >= 0.0)
-        && spans.iter().skip(1).all(|s| s.offset >= 0);
+    let good =
+        buckets == all.len() as u64 && all.iter().all(|c| *c >= 0.0) && spans.iter().skip(1).all(|s| s.offset >= 0);
     if good { Ok(all) } else { Err(ProtobufError::Range("buckets of a native histogram")) }
 }
 
@@ -122,9 +121,8 @@ impl NativePart<'_> {
         }
         let float = self.float;
         // A histogram without observations says that it is native with one empty span.
-        let spans = |all: &[Span]| -> Vec<Span> {
-            all.iter().copied().filter(|s| s.length > 0 || s.offset != 0).collect()
-        };
+        let spans =
+            |all: &[Span]| -> Vec<Span> { all.iter().copied().filter(|s| s.length > 0 || s.offset != 0).collect() };
         let (positive_spans, negative_spans) = (spans(&self.positive_spans), spans(&self.negative_spans));
         Ok(FloatHistogram {
             counter_reset_hint: if gauge { CounterResetHint::Gauge } else { CounterResetHint::Unknown },

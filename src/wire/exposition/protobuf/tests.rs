@@ -91,13 +91,25 @@ fn lines(body: &[u8], histograms: Histograms) -> Vec<String> {
 fn counters_gauges_summaries_and_names_of_any_kind() {
     let exemplar = m().sub(1, label("trace_id", "x\"y")).double(2, 0.5).sub(3, time(1500));
     let families = [
-        m().text(1, "http_requests_total")
-            .text(2, "How many.")
-            .sub(4, m().sub(1, label("path", "a\\b\n\"c\"")).sub(3, m().double(1, 3.0).sub(2, exemplar).sub(3, time(1000))).int(6, 7)),
-        m().text(1, "temp.celsius").int(3, 1).text(5, "celsius").sub(4, m().sub(1, label("a.b", "1")).sub(2, m().double(1, -1.5))),
+        m().text(1, "http_requests_total").text(2, "How many.").sub(
+            4,
+            m().sub(1, label("path", "a\\b\n\"c\""))
+                .sub(3, m().double(1, 3.0).sub(2, exemplar).sub(3, time(1000)))
+                .int(6, 7),
+        ),
+        m().text(1, "temp.celsius")
+            .int(3, 1)
+            .text(5, "celsius")
+            .sub(4, m().sub(1, label("a.b", "1")).sub(2, m().double(1, -1.5))),
         m().text(1, "rpc").int(3, 2).sub(
             4,
-            m().sub(4, m().int(1, 10).double(2, 2.5).sub(3, m().double(1, 0.5).double(2, 9.0)).sub(3, m().double(1, 1.0).double(2, f64::NAN))),
+            m().sub(
+                4,
+                m().int(1, 10)
+                    .double(2, 2.5)
+                    .sub(3, m().double(1, 0.5).double(2, 9.0))
+                    .sub(3, m().double(1, 1.0).double(2, f64::NAN)),
+            ),
         ),
         m().text(1, "odd").int(3, 3).sub(4, m().sub(5, m().double(1, 1.0))),
     ];
@@ -122,7 +134,8 @@ fn counters_gauges_summaries_and_names_of_any_kind() {
 }
 
 fn both_kinds() -> Message {
-    let bucket = |count: u64, le: f64| m().int(1, count).double(2, le).sub(3, m().double(2, le).sub(3, time(2000 + count)));
+    let bucket =
+        |count: u64, le: f64| m().int(1, count).double(2, le).sub(3, m().double(2, le).sub(3, time(2000 + count)));
     let histogram = m()
         .int(1, 7)
         .double(2, 12.5)
