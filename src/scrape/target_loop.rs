@@ -105,7 +105,7 @@ impl TargetLoop {
             let now = self.shared.clock.now_ms();
             if planned - now > interval {
                 // The clock was set back: waiting for the old time would mean not to look for as long.
-                planned -= (planned - now).div_euclid(interval) * interval;
+                planned -= (planned - now - 1).div_euclid(interval) * interval;
             }
             let wait = (planned - now).max(0);
             tokio::select! {

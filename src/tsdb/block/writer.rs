@@ -34,9 +34,13 @@ pub(crate) struct Plan {
 
 /// Writes the block and returns its folder.
 pub(crate) fn write(store: &Path, plan: &Plan, selection: &Selection) -> Result<PathBuf, Error> {
-    let name = format!("{}-{}-{:x}", plan.mint, plan.end, plan.created_ns);
-    let dir = store.join(BLOCKS_DIR).join(&name);
-    let temporary = store.join(BLOCKS_DIR).join(format!("{name}{TEMPORARY_SUFFIX}"));
+    let blocks = store.join(BLOCKS_DIR);
+    let named = |ns: i64| format!("{}-{}-{ns:x}", plan.mint, plan.end);
+    // A clock that stands or was set back may give a name a second time.
+    let taken = (plan.created_ns..).map(named).find(|name| !blocks.join(name).exists());
+    let name = taken.unwrap_or_else(|| named(plan.created_ns));
+    let dir = blocks.join(&name);
+    let temporary = blocks.join(format!("{name}{TEMPORARY_SUFFIX}"));
     let written = write_files(&temporary, plan, selection).and_then(|()| {
         std::fs::rename(&temporary, &dir)?;
         atomic_file::sync_parent(&dir)?;
