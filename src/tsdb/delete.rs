@@ -9,6 +9,7 @@ use super::error::Error;
 use super::maintenance;
 use super::matching::matching;
 use super::shared::Shared;
+use super::tombstones;
 use crate::model::{Matcher, TimestampMs};
 
 impl Db {
@@ -65,7 +66,7 @@ fn delete_in_block(
 }
 
 fn delete_in_head(shared: &Shared, matchers: &[Matcher], mint: TimestampMs, maxt: TimestampMs) -> Result<(), Error> {
-    let stones = {
+    let (stones, content) = {
         let head = shared.read_head();
         let mint = mint.max(head.visible_from);
         let mut stones = head.tombstones.clone();
@@ -82,9 +83,10 @@ fn delete_in_head(shared: &Shared, matchers: &[Matcher], mint: TimestampMs, maxt
         if !changed {
             return Ok(());
         }
-        stones.save(&shared.dir, &head)?;
-        stones
+        let content = stones.content(&head);
+        (stones, content)
     };
+    tombstones::write(&shared.dir, content.as_deref())?;
     tracing::info!(series = stones.len(), "samples deleted in the head of the metrics store");
     shared.write_head().tombstones = stones;
     Ok(())
@@ -95,6 +97,9 @@ pub(crate) fn prune_head(shared: &Shared, cut: TimestampMs) -> Result<(), Error>
     if !shared.write_head().tombstones.drop_before(cut) {
         return Ok(());
     }
-    let head = shared.read_head();
-    head.tombstones.save(&shared.dir, &head)
+    let content = {
+        let head = shared.read_head();
+        head.tombstones.content(&head)
+    };
+    tombstones::write(&shared.dir, content.as_deref())
 }

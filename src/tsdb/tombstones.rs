@@ -170,15 +170,10 @@ impl<K: Copy + Eq + std::hash::Hash> Tombstones<K> {
         old
     }
 
-    /// Writes them to the tombstone file in `dir`, synced before it returns; without any the file goes.
-    fn write(&self, dir: &Path, mut put_key: impl FnMut(&mut Vec<u8>, K) -> bool) -> Result<(), Error> {
-        let path = dir.join(TOMBSTONES_FILE);
+    /// The content of a tombstone file; `None` without any. Keys that `put_key` does not know any more are left out.
+    fn encode(&self, mut put_key: impl FnMut(&mut Vec<u8>, K) -> bool) -> Option<Vec<u8>> {
         if self.0.is_empty() {
-            return match std::fs::remove_file(&path) {
-                Ok(()) => Ok(atomic_file::sync_parent(&path)?),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                Err(e) => Err(e.into()),
-            };
+            return None;
         }
         let (mut file, mut payload) = (Vec::new(), Vec::new());
         put_u64(&mut payload, VERSION);
@@ -195,7 +190,20 @@ impl<K: Copy + Eq + std::hash::Hash> Tombstones<K> {
             }
         }
         record::encode(&mut file, &payload, Compression::Zstd);
-        Ok(atomic_file::write(&path, &file)?)
+        Some(file)
+    }
+}
+
+/// Puts a content into the tombstone file in `dir`, synced before it returns; without one the file goes.
+pub(crate) fn write(dir: &Path, content: Option<&[u8]>) -> Result<(), Error> {
+    let path = dir.join(TOMBSTONES_FILE);
+    match content {
+        Some(content) => Ok(atomic_file::write(&path, content)?),
+        None => match std::fs::remove_file(&path) {
+            Ok(()) => Ok(atomic_file::sync_parent(&path)?),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e.into()),
+        },
     }
 }
 
@@ -253,10 +261,11 @@ impl Tombstones<u32> {
 
     /// Writes them into the folder of their block.
     pub(crate) fn save(&self, dir: &Path) -> Result<(), Error> {
-        self.write(dir, |out, key| {
+        let content = self.encode(|out, key| {
             put_u64(out, key.into());
             true
-        })
+        });
+        write(dir, content.as_deref())
     }
 }
 
@@ -277,10 +286,10 @@ impl Tombstones<SeriesRef> {
         Ok(all)
     }
 
-    /// Writes them into the folder of the store.
-    pub(crate) fn save(&self, dir: &Path, head: &Head) -> Result<(), Error> {
+    /// What [`write`] is to put into the folder of the store.
+    pub(crate) fn content(&self, head: &Head) -> Option<Vec<u8>> {
         let mut packed = String::new();
-        self.write(dir, |out, r| {
+        self.encode(|out, r| {
             let Some(s) = head.get(r) else { return false };
             packed.clear();
             head.labels.packed(&s.pairs, &mut packed);

@@ -58,6 +58,11 @@ impl Block {
     pub(crate) fn open(dir: &Path) -> Result<Block, Error> {
         let damaged = |reason| Error::Block { block: dir.display().to_string(), reason };
         let meta = Meta::read(&dir.join(META_FILE))?.ok_or_else(|| damaged("meta.json is not of this version"))?;
+        // The range decides what of the log is replayed: a damaged digit must not pass. The name repeats it.
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(&format!("{}-{}-", meta.mint, meta.end)) {
+            return Err(damaged("meta.json gives another range than the name of the folder"));
+        }
         let chunks = File::open(dir.join(CHUNKS_FILE))?;
         let mut magic = [0; CHUNKS_MAGIC.len()];
         chunks.read_exact_at(&mut magic, 0)?;
