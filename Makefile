@@ -3,7 +3,7 @@
 DATA ?= target/run-data
 LISTEN ?= 127.0.0.1:9090
 
-.PHONY: run test build fmt lint unit conformance bench clean
+.PHONY: run test build fmt lint unit conformance kills soak bench clean
 
 run: ## build and start a server with the example configuration and data in it
 	cargo build --release
@@ -39,6 +39,12 @@ test: fmt lint ## everything
 	cargo test --test conformance -- --nocapture $(PEERS)
 	cargo test --test e2e -- $(PEERS)
 	cargo test --doc
+
+kills: ## kill -9 under load, many times
+	scripts/kills
+
+soak: build ## an hour of samples while series come and go
+	scripts/soak
 
 bench:
 	cargo bench

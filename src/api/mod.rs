@@ -66,6 +66,8 @@ pub struct ApiState {
     pub flags: Arc<Vec<(String, String)>>,
     /// Which experimental features are on.
     pub features: Features,
+    /// Whether series may be deleted and snapshots made.
+    pub admin_api: bool,
     /// When the process started.
     pub started_ms: i64,
     /// Whether everything is up.

@@ -124,7 +124,7 @@ impl RuleAppender for RuleResults {
 
 fn append(db: &Db, results: &[Vec<InstantSample>], t: TimestampMs) -> Result<Vec<AppendReport>, String> {
     let mut reports = Vec::with_capacity(results.len());
-    let mut appender = db.appender();
+    let mut appender = db.appender().vital();
     for samples in results {
         let mut report = AppendReport::default();
         for s in samples {

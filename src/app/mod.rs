@@ -60,6 +60,8 @@ pub struct AppOptions {
     pub query_lookback_ms: i64,
     /// Names of experimental features, in lists by commas.
     pub enable_feature: Vec<String>,
+    /// Whether the API may delete series and make snapshots.
+    pub enable_admin_api: bool,
 }
 
 /// The longest a stop may take before what is left is given up.
@@ -229,6 +231,7 @@ impl App {
             reload,
             flags: Arc::new(flags(&options)),
             features,
+            admin_api: options.enable_admin_api,
             started_ms,
             ready: ready.clone(),
             read_permits: Permits::new(READS_AT_ONCE, READS_AT_ONCE * 10),
@@ -305,13 +308,15 @@ struct StoreHandles {
 async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<StoreHandles> {
     let dir = options.storage_path.clone();
     let storage = loaded.config.storage.clone();
-    let log_options = crate::ingest::log_store_options(&loaded.config.logs, clock.clone());
+    let log_options = crate::ingest::log_store_options(&loaded.config.logs, storage.min_free.0, clock.clone());
     let defaults = tsdb::Options::default();
     let db_options = tsdb::Options {
         clock,
         out_of_order_window_ms: storage.out_of_order_ms(),
         retention_ms: storage.retention_ms().unwrap_or(i64::MAX),
         retention_bytes: storage.retention_bytes().unwrap_or(0),
+        series_limits: reload::series_limits(&storage.limits),
+        min_free_bytes: storage.min_free.0,
         wal_sync_always: storage.wal_sync == WalSync::Always,
         ..defaults
     };
@@ -374,6 +379,7 @@ fn flags(options: &AppOptions) -> Vec<(String, String)> {
         ("storage.path".to_owned(), options.storage_path.display().to_string()),
         ("web.listen-address".to_owned(), options.listen_address.clone()),
         ("web.external-url".to_owned(), options.external_url.clone().unwrap_or_default()),
+        ("web.enable-admin-api".to_owned(), options.enable_admin_api.to_string()),
         ("query.timeout".to_owned(), duration(options.query_timeout_ms)),
         ("query.max-samples".to_owned(), options.query_max_samples.to_string()),
         ("query.max-concurrency".to_owned(), options.query_max_concurrency.to_string()),

@@ -23,7 +23,7 @@ use crate::rules::load::{GroupDefaults, load_files};
 use crate::rules::{GroupSpec, RuleManager, RuleSettings};
 use crate::scrape::ScrapeHandle;
 use crate::telemetry::metrics;
-use crate::tsdb::Db;
+use crate::tsdb::{Db, SeriesLimits};
 
 static SUCCESSFUL: LazyLock<IntGauge> = LazyLock::new(|| {
     metrics::gauge("campanile_config_last_reload_successful", "Whether the last load of the configuration succeeded.")
@@ -61,6 +61,17 @@ pub(super) struct Services {
 /// The folder that relative names in the configuration are meant from.
 pub(super) fn config_dir(config_file: &Path) -> PathBuf {
     config_file.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+/// The store's limits on series that a configuration asks for.
+pub(super) fn series_limits(limits: &crate::config::storage::SeriesLimits) -> SeriesLimits {
+    SeriesLimits {
+        total: limits.series,
+        job: limits.series_per_job,
+        target: limits.series_per_target,
+        metric: limits.series_per_metric,
+        target_metric: limits.series_per_target_metric,
+    }
 }
 
 fn groups(loaded: &Loaded, syntax: ParseOptions) -> Result<Vec<GroupSpec>, String> {
@@ -175,14 +186,20 @@ impl Services {
             tracing::warn!("{warning}");
         }
         let before = self.config.load_full();
-        let restart = before.config.storage != loaded.config.storage
+        let limits = loaded.config.storage.limits;
+        let mut storage = loaded.config.storage.clone();
+        storage.limits = before.config.storage.limits;
+        let restart = before.config.storage != storage
             || before.config.logs != loaded.config.logs
             || before.config.web.external_url != loaded.config.web.external_url;
         if restart {
-            tracing::warn!("changes under storage:, logs: and of web.external_url take effect at the next start");
+            tracing::warn!(
+                "changes under storage: (but for its limits), logs: and of web.external_url take effect at the next start"
+            );
         }
         let loaded = Arc::new(loaded);
         self.apply(&loaded, groups).await?;
+        self.db.set_series_limits(series_limits(&limits));
         self.config.store(loaded);
         Ok(())
     }

@@ -24,6 +24,9 @@ pub struct ServeArgs {
     /// The URL under which people reach this server; links in notifications begin with it.
     #[arg(long = "web.external-url", value_name = "URL")]
     pub external_url: Option<String>,
+    /// Lets the API delete series and make snapshots.
+    #[arg(long = "web.enable-admin-api")]
+    pub enable_admin_api: bool,
     /// How log lines look.
     #[arg(long = "log.format", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -77,6 +80,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         query_max_concurrency: args.query_max_concurrency,
         query_lookback_ms: args.query_lookback_delta,
         enable_feature: args.enable_feature.clone(),
+        enable_admin_api: args.enable_admin_api,
     })
     .await?;
     app.run_until_stopped().await

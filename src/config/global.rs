@@ -127,12 +127,6 @@ impl GlobalConfig {
                 problems.add(format!("{path}.external_labels"), format!("{name:?} is not a valid label name"));
             }
         }
-        if self.scrape_native_histograms == Some(true) {
-            problems.add(
-                format!("{path}.scrape_native_histograms"),
-                "native histograms cannot be scraped yet (they need the protobuf format); remove the key",
-            );
-        }
         if self.convert_classic_histograms_to_nhcb == Some(true) {
             problems.add(format!("{path}.convert_classic_histograms_to_nhcb"), "is not supported yet; remove the key");
         }

@@ -18,10 +18,45 @@ pub struct Storage {
     pub wal_sync: WalSync,
     /// How late a sample may come.
     pub out_of_order_time_window: ConfigDuration,
+    /// Free space that must stay on the disk; below it samples and log lines from outside are refused. 0 switches that off.
+    pub min_free: ByteSize,
+    /// Most series the store may hold at once.
+    pub limits: SeriesLimits,
     /// Prometheus' names for the same.
     pub tsdb: Tsdb,
     /// Prometheus' `exemplars`.
     pub exemplars: Unsupported,
+}
+
+/// `storage.limits:`, how many series may be there at once; 0 stands for no limit.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct SeriesLimits {
+    /// All together.
+    pub series: u64,
+    /// Of one job.
+    pub series_per_job: u64,
+    /// Of one target (`job` and `instance`).
+    pub series_per_target: u64,
+    /// Of one metric name.
+    pub series_per_metric: u64,
+    /// Of one metric name of one target.
+    pub series_per_target_metric: u64,
+}
+
+impl Default for SeriesLimits {
+    /// Far above what a healthy fleet on one machine has, and below what would take its memory: a series costs about half a kilobyte.
+    fn default() -> Self {
+        SeriesLimits {
+            series: 3_000_000,
+            series_per_job: 2_000_000,
+            // The largest exporters of clusters give some ten thousands.
+            series_per_target: 200_000,
+            series_per_metric: 1_000_000,
+            // A label that is an address, a path or a user goes past it within hours.
+            series_per_target_metric: 50_000,
+        }
+    }
 }
 
 /// `storage.tsdb:` as in Prometheus; what is set here wins over campanile's short names.
@@ -83,6 +118,9 @@ impl Default for Storage {
             wal_sync: WalSync::Every(Duration::from_secs(1)),
             // Probes, remote write after an outage and OTLP come late; half an hour covers a restart of the sender.
             out_of_order_time_window: ConfigDuration::from_secs(1800),
+            // Room for blocks that are being written, the state of alerts, and alerts about the disk itself.
+            min_free: ByteSize::mib(128),
+            limits: SeriesLimits::default(),
             tsdb: Tsdb::default(),
             exemplars: Unsupported,
         }

@@ -19,7 +19,8 @@ impl Throttle {
     /// If a message may be written at `now_ms`, how many were held back since the last one.
     pub fn allow(&self, now_ms: i64) -> Option<u64> {
         let next = self.next_ms.load(Ordering::Relaxed);
-        let free = now_ms >= next
+        // A clock that was set back must not silence what is said for as long.
+        let free = (now_ms >= next || now_ms < next.saturating_sub(self.interval_ms))
             && self
                 .next_ms
                 .compare_exchange(next, now_ms.saturating_add(self.interval_ms), Ordering::Relaxed, Ordering::Relaxed)
@@ -41,5 +42,6 @@ mod tests {
     fn one_per_interval() {
         let t = Throttle::new(1000);
         assert_eq!([t.allow(0), t.allow(1), t.allow(999), t.allow(1000)], [Some(0), None, None, Some(2)]);
+        assert_eq!([t.allow(1001), t.allow(-5000), t.allow(-4999)], [None, Some(1), None]);
     }
 }

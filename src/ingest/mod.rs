@@ -72,7 +72,9 @@ impl From<logs::Error> for PushError {
             logs::Error::Busy { .. } => (429, Some(5)),
             logs::Error::BatchTooLarge { .. } => (413, None),
             // The disk is full or failing: clients that keep their lines send them again.
-            logs::Error::Io { .. } | logs::Error::Index { .. } | logs::Error::Closed => (503, Some(10)),
+            logs::Error::Io { .. } | logs::Error::NoSpace(_) | logs::Error::Index { .. } | logs::Error::Closed => {
+                (503, Some(10))
+            }
             logs::Error::Damaged { .. } => (500, None),
         };
         PushError { status, message: e.to_string(), retry_after_seconds }
@@ -86,7 +88,7 @@ fn count(protocol: &str, body: &[u8], result: &Result<(), PushError>) {
 }
 
 /// The options of the log store that a configuration asks for.
-pub fn log_store_options(config: &LogsConfig, clock: Arc<dyn Clock>) -> logs::Options {
+pub fn log_store_options(config: &LogsConfig, min_free_bytes: u64, clock: Arc<dyn Clock>) -> logs::Options {
     let ns = |ms: i64| ms.saturating_mul(1_000_000);
     logs::Options {
         retention_ns: ns(config.retention_time.as_ms()),
@@ -98,6 +100,7 @@ pub fn log_store_options(config: &LogsConfig, clock: Arc<dyn Clock>) -> logs::Op
         },
         max_future_ns: ns(config.max_future.as_ms()),
         sync_always: config.wal_sync == LogWalSync::Always,
+        min_free_bytes,
         clock,
         ..logs::Options::default()
     }

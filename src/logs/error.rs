@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::disk::free_space::NoSpace;
+
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -13,6 +15,9 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// The disk is nearly full: nothing of the push was stored.
+    #[error(transparent)]
+    NoSpace(#[from] NoSpace),
     /// Tantivy refused.
     #[error("log index of {partition} cannot be {what}: {source}")]
     Index {

@@ -18,6 +18,17 @@ pub static REFUSED: LazyLock<IntCounterVec> =
 /// Lines cut.
 pub static CUT: LazyLock<IntCounter> =
     LazyLock::new(|| counter("campanile_logs_cut_lines_total", "Log lines cut to the size limit."));
+/// Pushes refused for want of room on the disk.
+pub static NO_SPACE: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter("campanile_logs_pushes_refused_no_space_total", "Pushes refused because the disk is nearly full.")
+});
+/// Room on the disk.
+pub static FREE_BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
+    gauge("campanile_logs_disk_free_bytes", "Free space of the file system that holds the log store.")
+});
+/// Whether there is too little of it.
+pub static SPACE_LOW: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("campanile_logs_disk_low", "Whether pushes are refused because the disk is nearly full."));
 /// Bytes in memory.
 pub static BUFFERED: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("campanile_logs_buffered_bytes", "Bytes of log entries not yet in segments."));

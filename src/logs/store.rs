@@ -22,6 +22,7 @@ use super::schema::day_of;
 use super::snapshot::Snapshot;
 use super::stream_index::{StreamId, StreamIndex};
 use super::writer;
+use crate::disk::free_space::SpaceGuard;
 use crate::disk::wal::record::Compression;
 use crate::disk::wal::{self, Wal, WalOptions, WalPosition};
 use crate::exec::{Clock, SystemClock};
@@ -59,6 +60,8 @@ pub struct Options {
     pub max_buffer_bytes: usize,
     /// How long a push waits for room in memory before it is refused.
     pub max_wait: Duration,
+    /// Free bytes of the file system below which pushes are refused; 0 for none.
+    pub min_free_bytes: u64,
     /// Whether threads write segments, merge and drop in the background; tests call [`Store::flush`] instead.
     pub background: bool,
     /// The time.
@@ -78,6 +81,7 @@ impl Default for Options {
             flush_interval: Duration::from_secs(limits::FLUSH_SECONDS.unsigned_abs()),
             max_buffer_bytes: limits::MAX_BUFFER_BYTES,
             max_wait: Duration::from_secs(5),
+            min_free_bytes: 0,
             background: true,
             clock: Arc::new(SystemClock),
         }
@@ -146,6 +150,7 @@ pub(super) struct Shared {
     pub flushing: Mutex<()>,
     pub tail: broadcast::Sender<Arc<Batch>>,
     pub signal: Signal,
+    pub space: SpaceGuard,
 }
 
 pub(super) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -295,6 +300,7 @@ impl Store {
             ..WalOptions::default()
         };
         let wal = Wal::open(&wal_dir, wal_options).map_err(Error::io("open its write-ahead log"))?;
+        let space = SpaceGuard::new(dir, options.min_free_bytes);
         let shared = Arc::new(Shared {
             options,
             days_dir,
@@ -307,6 +313,7 @@ impl Store {
             flushing: Mutex::new(()),
             tail: broadcast::channel(limits::TAIL_BATCHES).0,
             signal: Signal::default(),
+            space,
         });
         let replayed = std::mem::take(&mut state.active);
         *shared.write() = state;
@@ -331,7 +338,8 @@ impl Store {
         BatchBuilder::new(&self.shared.options)
     }
 
-    /// Takes a batch; when it returns, the accepted entries survive a crash of the process and are found by queries.
+    /// Takes what campanile itself has to say (its history, probes), even while the disk is nearly full; when it returns, the accepted
+    /// entries survive a crash of the process and are found by queries.
     pub fn push(&self, streams: Vec<LogStream>) -> Result<Pushed, Error> {
         let mut builder = self.batch();
         for stream in streams {
@@ -340,11 +348,16 @@ impl Store {
                 builder.entry(e.timestamp, &e.line, &e.metadata);
             }
         }
-        self.push_batch(builder)
+        self.take(builder, true)
     }
 
-    /// Takes what was built; see [`Store::push`]. Waits a while when entries come faster than they can be written.
+    /// Takes what a client sent; durable and visible as with [`Store::push`]. Waits a while when entries come faster than they can be
+    /// written, refuses while the disk is nearly full.
     pub fn push_batch(&self, builder: BatchBuilder<'_>) -> Result<Pushed, Error> {
+        self.take(builder, false)
+    }
+
+    fn take(&self, builder: BatchBuilder<'_>, vital: bool) -> Result<Pushed, Error> {
         let (mut batch, refused, refusals) = builder.build();
         let mut pushed = Pushed {
             accepted: 0,
@@ -359,6 +372,10 @@ impl Store {
             return Err(Error::BatchTooLarge { bytes, limit: limits::MAX_BATCH_BYTES });
         }
         let shared = &self.shared;
+        shared.space.admit(vital).map_err(|e| {
+            metrics::NO_SPACE.inc();
+            Error::NoSpace(e)
+        })?;
         shared.wait_for_room(bytes)?;
         let full = shared.reserve(&mut batch)?;
         if full > 0 {

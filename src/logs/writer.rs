@@ -58,6 +58,7 @@ fn run_writer(shared: &Arc<Shared>) {
                 }
             }
         }
+        check_space(shared);
         if let Err(e) = shared.wal.sync() {
             told(&throttle, shared, "sync", &Error::Io { what: "sync its write-ahead log", source: e });
         }
@@ -86,6 +87,20 @@ fn run_writer(shared: &Arc<Shared>) {
                 told(&throttle, shared, "retention", &e);
             }
         }
+    }
+}
+
+/// Asks for the room on the disk and tells of changes.
+fn check_space(shared: &Shared) {
+    let (free, low) = shared.space.look();
+    metrics::FREE_BYTES.set(i64::try_from(free).unwrap_or(i64::MAX));
+    let before = metrics::SPACE_LOW.get() != 0;
+    metrics::SPACE_LOW.set(low.into());
+    if low && !before {
+        let min = shared.options.min_free_bytes;
+        tracing::error!(free, min, "the disk is nearly full: log lines are refused until there is room again");
+    } else if before && !low {
+        tracing::info!(free, "the disk has room again: log lines are taken");
     }
 }
 

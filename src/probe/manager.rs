@@ -284,7 +284,7 @@ fn finish<T>(joined: Result<T, tokio::task::JoinError>) -> Option<T> {
 
 /// Writes samples, and stale markers for the series of the last run that are not among them.
 fn write_series(stores: &Stores, known: &mut Known, samples: &[(Labels, f64)], at: TimestampMs) {
-    let mut appender = stores.db.appender();
+    let mut appender = stores.db.appender().vital();
     let mut next = Known::with_capacity(samples.len());
     let refused = |e: AppendError| REFUSED.with_label_values(&[reason(e)]).inc();
     for (labels, value) in samples {

@@ -6,14 +6,15 @@ use crate::config::relabel::Relabel;
 use crate::config::scrape::{Limits, NameValidation};
 use crate::model::labels::METRIC_NAME;
 use crate::model::sample::stale_nan;
-use crate::model::{Exemplar, Labels, LabelsBuilder, TimestampMs};
+use crate::model::{Exemplar, FloatHistogram, Labels, LabelsBuilder, MetricType, TimestampMs};
 use crate::scrape::cache::{Lookup, SeriesCache};
 use crate::scrape::client::Body;
 use crate::scrape::metrics;
 use crate::scrape::report::{Extra, Report, Reporter};
 use crate::tsdb::{AppendError, Appender, Db, SeriesRef};
 use crate::wire::exposition::labels::{self, LabelError, Pair};
-use crate::wire::exposition::{Entry, ParseError, Parser, RawExemplar, Series};
+use crate::wire::exposition::protobuf::{DecodedBody, Histograms};
+use crate::wire::exposition::{Entry, ParseError, Parser, RawExemplar};
 
 /// Put in front of a label of the body that the target has as well (`exported_job`).
 const EXPORTED_PREFIX: &str = "exported_";
@@ -84,6 +85,10 @@ pub struct StoreRules {
     pub relabel: Vec<Relabel>,
     /// More report series.
     pub extra_metrics: bool,
+    /// Stored while the disk is nearly full.
+    pub vital: bool,
+    /// What of native histograms is read.
+    pub histograms: Histograms,
 }
 
 /// What a loop keeps between scrapes.
@@ -148,6 +153,11 @@ impl Scrape<'_> {
         Stored { report, error }
     }
 
+    fn appender(&self) -> Appender<'_> {
+        let appender = self.db.appender();
+        if self.rules.vital { appender.vital() } else { appender }
+    }
+
     fn extra(&self) -> Option<Extra> {
         let sample_limit = self.rules.limits.samples;
         self.rules.extra_metrics.then_some(Extra { timeout_seconds: self.timeout_seconds, sample_limit })
@@ -156,9 +166,11 @@ impl Scrape<'_> {
     fn store_body(&self, state: &mut TargetState, body: &Body, report: &mut Report) -> Result<(), BodyError> {
         report.body_bytes = body.bytes.len() as u64;
         state.cache.begin();
+        let mut decoded = DecodedBody::default();
+        let mut parser = Parser::new(&body.bytes, body.format, self.rules.histograms, &mut decoded)?;
         let mut batch =
-            Batch { scrape: self, app: self.db.appender(), pairs: Vec::new(), report, appended: 0, limited: false };
-        batch.read(&mut state.cache, &body.bytes, body.format)?;
+            Batch { scrape: self, app: self.appender(), pairs: Vec::new(), report, appended: 0, limited: false };
+        batch.read(&mut state.cache, &mut parser)?;
         let Batch { mut app, limited, appended, .. } = batch;
         if limited {
             return Err(BodyError::SampleLimit);
@@ -174,7 +186,7 @@ impl Scrape<'_> {
 
     /// The batch of a failed scrape: every living series ends, `up` is 0.
     fn store_failure(&self, state: &mut TargetState, report: &Report) {
-        let mut app = self.db.appender();
+        let mut app = self.appender();
         self.mark_stale(&mut app, &state.cache, &state.cache.living(), self.t);
         state.reporter.write(&mut app, self.target, self.t, report, self.extra());
         match app.commit() {
@@ -188,7 +200,7 @@ impl Scrape<'_> {
 
     /// Ends all series of a target that is no more, report series included.
     pub fn end(&self, state: &mut TargetState) {
-        let mut app = self.db.appender();
+        let mut app = self.appender();
         self.mark_stale(&mut app, &state.cache, &state.cache.living(), self.t);
         state.reporter.write_stale(&mut app, self.target, self.t, self.rules.extra_metrics);
         match app.commit() {
@@ -212,6 +224,30 @@ impl Scrape<'_> {
     }
 }
 
+/// The value of a sample.
+enum Value<'a> {
+    Float(f64),
+    Histogram(&'a FloatHistogram),
+}
+
+/// A sample of a body.
+struct Sample<'a> {
+    value: Value<'a>,
+    timestamp: Option<TimestampMs>,
+    start: Option<TimestampMs>,
+}
+
+impl Sample<'_> {
+    fn append(&self, app: &mut Appender<'_>, series: SeriesRef, t: TimestampMs) -> Result<(), AppendError> {
+        // A start after the sample is a clock that is wrong.
+        let start = self.start.filter(|s| *s <= t).unwrap_or(0);
+        match &self.value {
+            Value::Float(v) => app.float(series, t, *v, start),
+            Value::Histogram(h) => app.histogram(series, t, h, start),
+        }
+    }
+}
+
 /// The body while it is read.
 struct Batch<'s, 'a, 'r> {
     scrape: &'s Scrape<'s>,
@@ -223,16 +259,18 @@ struct Batch<'s, 'a, 'r> {
 }
 
 impl<'r> Batch<'_, '_, 'r> {
-    fn read(
-        &mut self,
-        cache: &mut SeriesCache,
-        body: &'r [u8],
-        format: crate::wire::exposition::Format,
-    ) -> Result<(), BodyError> {
-        let mut parser = Parser::new(body, format);
+    fn read(&mut self, cache: &mut SeriesCache, parser: &mut Parser<'r>) -> Result<(), BodyError> {
         while let Some(entry) = parser.next_entry()? {
             match entry {
-                Entry::Series(s) => self.series(cache, &s)?,
+                Entry::Series(s) => {
+                    let sample = Sample { value: Value::Float(s.value), timestamp: s.timestamp, start: s.start };
+                    self.series(cache, (s.raw, s.last_type), &sample, s.exemplar.as_slice())?;
+                }
+                Entry::Histogram(h) => {
+                    let sample =
+                        Sample { value: Value::Histogram(&h.histogram), timestamp: h.timestamp, start: h.start };
+                    self.series(cache, (h.raw, MetricType::Histogram), &sample, &h.exemplars)?;
+                }
                 Entry::Type(family, t) => self.metadata(cache, family, |m| m.metric_type = t),
                 Entry::Help(family, help) => self.metadata(cache, family, |m| {
                     if m.help != help {
@@ -254,15 +292,21 @@ impl<'r> Batch<'_, '_, 'r> {
         }
     }
 
-    fn series(&mut self, cache: &mut SeriesCache, s: &Series<'r>) -> Result<(), BodyError> {
+    fn series(
+        &mut self,
+        cache: &mut SeriesCache,
+        text: (&'r [u8], MetricType),
+        s: &Sample<'_>,
+        exemplars: &[RawExemplar<'r>],
+    ) -> Result<(), BodyError> {
         let rules = self.scrape.rules;
         self.report.scraped += 1;
         let own_time = s.timestamp.filter(|_| rules.honor_timestamps);
         let tracked = own_time.is_none() || rules.track_timestamps_staleness;
-        let index = match cache.look_up(s.raw) {
+        let index = match cache.look_up(text.0) {
             Lookup::Dropped => return Ok(()),
             Lookup::Series(i) => i,
-            Lookup::New => match self.resolve(cache, s)? {
+            Lookup::New => match self.resolve(cache, text)? {
                 Some(i) => i,
                 None => return Ok(()),
             },
@@ -282,10 +326,10 @@ impl<'r> Batch<'_, '_, 'r> {
             return Ok(());
         }
         let t = own_time.unwrap_or(self.scrape.t);
-        match self.append(cache, index, t, s.value) {
+        match self.append(cache, index, t, s) {
             Ok(reference) => {
                 self.appended += 1;
-                if let Some(e) = &s.exemplar {
+                for e in exemplars {
                     self.exemplar(reference, e, t)?;
                 }
             }
@@ -299,41 +343,45 @@ impl<'r> Batch<'_, '_, 'r> {
         cache: &mut SeriesCache,
         index: u32,
         t: TimestampMs,
-        v: f64,
+        s: &Sample<'_>,
     ) -> Result<SeriesRef, AppendError> {
         let Some(state) = cache.series(index) else { return Err(AppendError::UnknownRef) };
         let reference = state.reference;
-        match self.app.float(reference, t, v, 0) {
+        match s.append(&mut self.app, reference, t) {
             Ok(()) => Ok(reference),
             Err(AppendError::UnknownRef) => {
                 // The store dropped the series between two scrapes; it is made again.
                 let labels = state.labels.clone();
                 let reference = self.app.series(&labels)?;
                 cache.set_reference(index, reference);
-                self.app.float(reference, t, v, 0).map(|()| reference)
+                s.append(&mut self.app, reference, t).map(|()| reference)
             }
             Err(e) => Err(e),
         }
     }
 
     /// The slow way, for texts not seen before. `None`: relabelling drops it, or the store refuses the series.
-    fn resolve(&mut self, cache: &mut SeriesCache, s: &Series<'r>) -> Result<Option<u32>, BodyError> {
+    fn resolve(
+        &mut self,
+        cache: &mut SeriesCache,
+        (raw, last_type): (&'r [u8], MetricType),
+    ) -> Result<Option<u32>, BodyError> {
         let rules = self.scrape.rules;
-        labels::parse(s.raw, s.last_type, &mut self.pairs)?;
+        labels::parse(raw, last_type, &mut self.pairs)?;
         let mut builder = LabelsBuilder::new();
         for (n, v) in &self.pairs {
             builder.set(n, v.as_ref());
         }
         self.add_target_labels(&mut builder);
         if !Relabel::apply_all(&rules.relabel, &mut builder) || builder.iter().next().is_none() {
-            cache.insert_dropped(s.raw);
+            cache.insert_dropped(raw);
             return Ok(None);
         }
         let labels = builder.build();
         check(&labels, rules)?;
         match self.app.series(&labels) {
             Ok(reference) => {
-                let (index, new) = cache.insert(s.raw, reference, &labels);
+                let (index, new) = cache.insert(raw, reference, &labels);
                 self.report.added += u64::from(new);
                 Ok(Some(index))
             }

@@ -15,6 +15,7 @@ use crate::scrape::self_target::InProcessTarget;
 use crate::scrape::status::{TargetMetadata, TargetsStatus};
 use crate::scrape::target_loop::{Shared, TargetLoop};
 use crate::tsdb::Db;
+use crate::wire::exposition::protobuf::Histograms;
 
 /// Why a configuration was not taken; nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,8 @@ impl ScrapeHandle {
             names: NameValidation::Utf8,
             relabel: Vec::new(),
             extra_metrics: false,
+            vital: true,
+            histograms: Histograms::default(),
         };
         let scraper = Arc::new(TargetLoop::new(
             self.inner.shared.clone(),

@@ -51,6 +51,8 @@ impl Prepared {
             names: job.names,
             relabel: compile_all(&job.metric_relabel_configs, job.names)?,
             extra_metrics: job.extra_metrics,
+            vital: false,
+            histograms: job.histograms,
         };
         Ok(Prepared {
             client: Arc::new(JobClient::new(&job)?),

@@ -102,7 +102,12 @@ impl TargetLoop {
             planned += interval;
         }
         loop {
-            let wait = (planned - self.shared.clock.now_ms()).max(0);
+            let now = self.shared.clock.now_ms();
+            if planned - now > interval {
+                // The clock was set back: waiting for the old time would mean not to look for as long.
+                planned -= (planned - now - 1).div_euclid(interval) * interval;
+            }
+            let wait = (planned - now).max(0);
             tokio::select! {
                 () = token.cancelled() => return,
                 () = tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())) => {}

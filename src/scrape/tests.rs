@@ -329,3 +329,99 @@ async fn loops_keep_their_rhythm() {
     assert!((0..15_000).contains(&(rhythm[0] - START_MS)));
     assert_eq!(handle.scrape_pools(), [] as [&str; 0]);
 }
+
+/// [`RuntimeClock`] that is an hour back from some moment on.
+struct SetBack {
+    clock: RuntimeClock,
+    at_s: u64,
+}
+
+impl Clock for SetBack {
+    fn now_ns(&self) -> TimestampNs {
+        let back = if self.clock.0.elapsed().as_secs() >= self.at_s { 3_600_000_000_000 } else { 0 };
+        self.clock.now_ns() - back
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_stops_no_loop() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(SetBack { clock: RuntimeClock(tokio::time::Instant::now()), at_s: 100 });
+    // Late samples are taken, so that the store shows what the loop does.
+    let options =
+        Options { clock: clock.clone(), maintenance: false, out_of_order_window_ms: 7_200_000, ..Options::default() };
+    let db = Arc::new(Db::open(dir.path(), options).unwrap());
+    let handle = ScrapeHandle::start(db.clone(), clock, CancellationToken::new());
+    let global: GlobalConfig = serde_saphyr::from_str("{scrape_interval: 15s}").unwrap();
+    handle.apply(&global, &[]).await.unwrap();
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let seen = rounds.clone();
+    handle.register(InProcessTarget {
+        job: "campanile".to_owned(),
+        instance: "here".to_owned(),
+        interval_ms: None,
+        render: Arc::new(move || format!("rounds {}\n", seen.fetch_add(1, Ordering::SeqCst))),
+    });
+    tokio::time::sleep(Duration::from_secs(99)).await;
+    let before = rounds.load(Ordering::SeqCst);
+    assert!((6..=8).contains(&before), "{before}");
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    handle.stop().await;
+    let after = rounds.load(Ordering::SeqCst) - before;
+    assert!((5..=7).contains(&after), "{after} rounds after the clock was set back");
+    let times: Vec<i64> = stored(&db, "rounds").into_values().flatten().map(|(t, _)| t).collect();
+    assert_eq!(times.len(), before + after, "{times:?}");
+    let back = times.iter().filter(|t| **t < START_MS).count();
+    assert!(back + 1 >= after, "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn native_histograms_are_asked_for_and_stored() {
+    use crate::wire::protobuf::{put_field_bytes, put_field_varint};
+    let mut histogram = Vec::new();
+    put_field_varint(&mut histogram, 1, 3);
+    histogram.extend([2 << 3 | 1]);
+    histogram.extend(4.5f64.to_le_bytes());
+    // One span of two buckets with counts 2 and 1, as zigzag differences.
+    put_field_bytes(&mut histogram, 12, &[1 << 3, 0, 2 << 3, 2]);
+    put_field_bytes(&mut histogram, 13, &[4, 1]);
+    let (mut metric, mut family, mut body) = (Vec::new(), Vec::new(), Vec::new());
+    put_field_bytes(&mut metric, 7, &histogram);
+    put_field_bytes(&mut family, 1, b"latency");
+    put_field_varint(&mut family, 3, 4);
+    put_field_bytes(&mut family, 4, &metric);
+    crate::disk::varint::put_bytes(&mut body, &family);
+    let accepts: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = accepts.clone();
+    let app = Router::new().route(
+        "/metrics",
+        get(move |headers: HeaderMap| async move {
+            seen.lock().unwrap().push(headers[header::ACCEPT].to_str().unwrap().to_owned());
+            let kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+            ([(header::CONTENT_TYPE, kind)], body)
+        }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let b = bench();
+    let job = |native: bool| {
+        format!(
+            "[{{job_name: a, scrape_native_histograms: {native}, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]"
+        )
+    };
+    b.apply(&job(true)).await;
+    b.scrape().await;
+    let found = b.db.select(&[Matcher::equal("__name__", "latency")], i64::MIN, i64::MAX).unwrap();
+    let mut c = Column::default();
+    found.read(0, i64::MIN, i64::MAX, &mut c).unwrap();
+    assert_eq!((found.len(), c.h.len()), (1, 1));
+    assert_eq!((c.h[0].count, c.h[0].sum, &*c.h[0].positive_buckets), (3.0, 4.5, &[2.0, 1.0][..]));
+    assert!(accepts.lock().unwrap()[0].starts_with("application/vnd.google.protobuf;"), "{accepts:?}");
+    // The same body without: its classic side, which has the count alone.
+    b.apply(&job(false)).await;
+    b.scrape().await;
+    assert_eq!(values(&b.db, "latency_bucket"), ["3"]);
+    assert!(accepts.lock().unwrap()[1].starts_with("application/openmetrics-text;"), "{accepts:?}");
+    b.handle.stop().await;
+}

@@ -50,6 +50,7 @@ pub struct Appender<'a> {
     buffers: Buffers,
     min_t: TimestampMs,
     max_t: TimestampMs,
+    vital: bool,
 }
 
 impl<'a> Appender<'a> {
@@ -62,7 +63,15 @@ impl<'a> Appender<'a> {
             buffers: shared.take_buffers(),
             min_t: shared.min_valid.load(Ordering::Relaxed).max(oldest),
             max_t: now.saturating_add(shared.options.max_future_ms),
+            vital: false,
         }
+    }
+
+    /// The same for what keeps people informed (campanile's own metrics, the host's, probes, rules): it is stored while the disk is nearly
+    /// full and other batches are refused.
+    pub fn vital(mut self) -> Self {
+        self.vital = true;
+        self
     }
 
     /// The reference of a label set, making the series if it is new. The set must have a metric name and no empty label name.
@@ -107,6 +116,9 @@ impl<'a> Appender<'a> {
         }
         if !named {
             return Err(count::refused(AppendError::InvalidLabels));
+        }
+        if self.shared.cardinality.refuses(packed) {
+            return Err(count::refused(AppendError::SeriesLimit));
         }
         let made = self.shared.find_or_create(packed, hash);
         self.view = self.shared.lookup.view();
@@ -212,6 +224,7 @@ impl<'a> Appender<'a> {
             return Ok(Committed::default());
         }
         let shared = self.shared;
+        shared.admit_space(self.vital)?;
         let mut writing = shared.lock_writing();
         let mut record = std::mem::take(&mut writing.record);
         record.clear();

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use super::appender::Appender;
 use super::block::catalog;
+use super::cardinality::{Cardinality, SeriesLimits};
 use super::error::Error;
 use super::filenames::WAL_DIR;
 use super::maintenance;
@@ -15,7 +16,9 @@ use super::querier::{self, Selection};
 use super::replay::{self, ReplayProgress};
 use super::self_metrics as count;
 use super::shared::Shared;
+use super::tombstones::HeadTombstones;
 use crate::disk::dir_lock::DirLock;
+use crate::disk::free_space::SpaceGuard;
 use crate::disk::wal::{Wal, WalOptions};
 use crate::model::{Matcher, TimestampMs};
 
@@ -40,7 +43,8 @@ impl Db {
         let cut = blocks.iter().map(|b| b.meta.end).max().unwrap_or(TimestampMs::MIN);
         let retained_from = options.clock.now_ms().saturating_sub(options.retention_ms);
         let began = std::time::Instant::now();
-        let rebuilt = replay::replay(dir, options.max_exemplars, cut, retained_from, &progress)?;
+        let mut rebuilt = replay::replay(dir, options.max_exemplars, cut, retained_from, &progress)?;
+        rebuilt.head.tombstones = HeadTombstones::load(dir, &rebuilt.lookup, rebuilt.head.visible_from)?;
         count::REPLAY.set(began.elapsed().as_secs_f64());
         let wal_options = WalOptions {
             segment_bytes: options.wal_segment_bytes,
@@ -51,6 +55,8 @@ impl Db {
         let wal = Wal::open(&dir.join(WAL_DIR), wal_options)?;
         count::WAL_BYTES.set(wal.size_bytes()? as i64);
         let start_thread = options.maintenance;
+        let cardinality = Cardinality::new(options.series_limits);
+        let space = SpaceGuard::new(dir, options.min_free_bytes);
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             options,
@@ -65,6 +71,8 @@ impl Db {
             exemplars: Mutex::new(rebuilt.exemplars),
             metadata: Mutex::new(rebuilt.metadata),
             buffers: Mutex::default(),
+            cardinality,
+            space,
         });
         let thread = if start_thread {
             let shared = shared.clone();
@@ -84,6 +92,11 @@ impl Db {
     /// committed later is not seen by the result, one committed before is seen whole. A block that cannot be read is set aside and left out.
     pub fn select(&self, matchers: &[Matcher], mint: TimestampMs, maxt: TimestampMs) -> Result<Selection, Error> {
         querier::select(&self.shared, matchers, mint, maxt)
+    }
+
+    /// Puts other limits on series in force. What is over them stays.
+    pub fn set_series_limits(&self, limits: SeriesLimits) {
+        self.shared.cardinality.set_limits(limits);
     }
 
     /// Makes everything committed so far durable (called by a task every second where the policy says so).

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::disk::dir_lock::LockError;
+use crate::disk::free_space::NoSpace;
 
 use super::chunk::DamagedChunk;
 
@@ -23,6 +24,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The disk is nearly full: nothing of the batch was stored.
+    #[error(transparent)]
+    NoSpace(#[from] NoSpace),
     /// A chunk cannot be decoded.
     #[error(transparent)]
     Chunk(#[from] DamagedChunk),
@@ -54,8 +58,8 @@ pub enum AppendError {
     /// Too far in the future.
     #[error("too far in the future")]
     TooNew,
-    /// A limit on series was reached.
-    #[error("series limit reached")]
+    /// A limit on series was reached; the log and the metric name who made too many.
+    #[error("limit on series reached, see the log and campanile_tsdb_series_refused_total")]
     SeriesLimit,
     /// The label set cannot be stored (no metric name, a bad name or value).
     #[error("invalid labels")]

@@ -14,5 +14,9 @@ pub(crate) const CHECKPOINT_FILE: &str = "checkpoint";
 pub(crate) const META_FILE: &str = "meta.json";
 /// Labels of a block and where its chunks are.
 pub(crate) const INDEX_FILE: &str = "index";
+/// Deleted stretches of time, of a block or of the head.
+pub(crate) const TOMBSTONES_FILE: &str = "tombstones";
+/// Folder of the snapshots, one folder each.
+pub(crate) const SNAPSHOTS_DIR: &str = "snapshots";
 /// Chunks of a block.
 pub(crate) const CHUNKS_FILE: &str = "chunks";

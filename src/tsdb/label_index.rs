@@ -22,6 +22,11 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// The number of its name among [`LabelIndex::names`].
+    pub(crate) fn name_number(&self) -> u32 {
+        self.name
+    }
+
     /// The value of the label.
     pub(crate) fn value(&self) -> &str {
         self.text.get(self.text.len() - self.value_len as usize..).unwrap_or_default()
@@ -62,12 +67,21 @@ impl LabelIndex {
     }
 
     pub(crate) fn name(&self, name: &str) -> Option<&Name> {
-        let id = self.name_table.find(xxh3_64(name.as_bytes()), |i| self.name_is(i, name))?;
-        self.names.get(id as usize)
+        self.names.get(self.name_number(name)? as usize)
     }
 
     fn name_is(&self, id: u32, name: &str) -> bool {
         self.names.get(id as usize).is_some_and(|n| &*n.text == name)
+    }
+
+    /// The number of a name among [`Self::names`].
+    pub(crate) fn name_number(&self, name: &str) -> Option<u32> {
+        self.name_table.find(xxh3_64(name.as_bytes()), |i| self.name_is(i, name))
+    }
+
+    /// The pairs from a number on, free ones included.
+    pub(crate) fn pairs_from(&self, from: usize) -> impl Iterator<Item = &Pair> {
+        self.pairs.get(from..).unwrap_or_default().iter()
     }
 
     pub(crate) fn pair(&self, id: u32) -> Option<&Pair> {

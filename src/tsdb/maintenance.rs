@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::block::writer::{self, Plan};
 use super::block::{Block, catalog};
 use super::checkpoint::{self, Checkpoint};
+use super::delete;
 use super::error::Error;
 use super::head::packed;
 use super::limits::{BLOCK_RANGE_MS, HEAD_MARGIN_MS, block_number};
@@ -47,6 +48,9 @@ pub(crate) fn run(shared: &Shared) {
 /// One round of everything.
 pub(crate) fn round(shared: &Shared) -> Result<(), Error> {
     let _alone = shared.maintaining.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.check_space();
+    let now = shared.options.clock.now_ms();
+    shared.cardinality.review(&shared.read_head(), now);
     pack_chunks(shared);
     let mut cut = false;
     while !shared.is_stopping() && cut_head(shared)? {
@@ -57,7 +61,6 @@ pub(crate) fn round(shared: &Shared) -> Result<(), Error> {
     }
     while !shared.is_stopping() && compact(shared)? {}
     retire_blocks(shared)?;
-    let now = shared.options.clock.now_ms();
     let blocks = shared.read_blocks().clone();
     for b in &blocks {
         b.release_index(now, INDEX_IDLE_MS);
@@ -83,7 +86,7 @@ fn pack_chunks(shared: &Shared) {
     }
 }
 
-fn slot_ranges(slots: u32) -> impl Iterator<Item = Range<u32>> {
+pub(crate) fn slot_ranges(slots: u32) -> impl Iterator<Item = Range<u32>> {
     (0..slots).step_by(SLOTS as usize).map(move |from| from..from.saturating_add(SLOTS).min(slots))
 }
 
@@ -133,6 +136,7 @@ fn cut_head(shared: &Shared) -> Result<bool, Error> {
         shared.write_head().drop_before(&shared.lookup, end, range);
     }
     shared.write_head().finish_drop();
+    delete::prune_head(shared, end)?;
     Ok(true)
 }
 
@@ -169,7 +173,8 @@ fn compact(shared: &Shared) -> Result<bool, Error> {
     Ok(false)
 }
 
-fn merge(shared: &Shared, parts: &[Arc<Block>]) -> Result<bool, Error> {
+/// Writes blocks again as one, without what is deleted in them. The caller keeps other upkeep away.
+pub(crate) fn merge(shared: &Shared, parts: &[Arc<Block>]) -> Result<bool, Error> {
     let mut collector = Collector::default();
     for b in parts {
         let Some(index) = shared.index_of(b) else { return Ok(true) };
@@ -194,11 +199,17 @@ fn merge(shared: &Shared, parts: &[Arc<Block>]) -> Result<bool, Error> {
     {
         let mut blocks = shared.write_blocks();
         blocks.retain(|b| !parts.iter().any(|p| Arc::ptr_eq(p, b)));
-        blocks.push(block);
+        if block.meta.series > 0 {
+            blocks.push(block.clone());
+        }
         catalog::sort(&mut blocks);
     }
     for p in parts {
         std::fs::remove_dir_all(&p.dir)?;
+    }
+    if block.meta.series == 0 {
+        // Everything in the parts was deleted.
+        std::fs::remove_dir_all(&block.dir)?;
     }
     Ok(true)
 }

@@ -9,13 +9,16 @@
 
 mod appender;
 mod block;
+mod cardinality;
 mod checkpoint;
 mod chunk;
 mod db;
+mod delete;
 mod error;
 mod exemplars;
 mod filenames;
 mod head;
+mod head_status;
 mod id_table;
 mod label_index;
 mod label_queries;
@@ -29,15 +32,19 @@ mod querier;
 mod replay;
 mod self_metrics;
 mod shared;
+mod snapshot;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 mod wal_record;
 
 pub use crate::model::Column;
 pub use appender::{Appender, Committed};
+pub use cardinality::SeriesLimits;
 pub use chunk::DamagedChunk;
 pub use db::Db;
 pub use error::{AppendError, Error};
+pub use head_status::{HeadStatus, Ranking};
 pub use label_queries::HeadStats;
 pub use options::Options;
 pub use querier::Selection;

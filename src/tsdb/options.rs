@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::cardinality::SeriesLimits;
 use crate::exec::{Clock, SystemClock};
 
 /// How the store behaves.
@@ -18,8 +19,10 @@ pub struct Options {
     pub retention_ms: i64,
     /// Bytes of blocks and log above which the oldest blocks are dropped; 0 for no limit.
     pub retention_bytes: u64,
-    /// Most series the head may hold; 0 for no limit.
-    pub max_series: u64,
+    /// Most series the head may hold; [`super::Db::set_series_limits`] changes them.
+    pub series_limits: SeriesLimits,
+    /// Free bytes of the file system below which batches are refused; 0 for none.
+    pub min_free_bytes: u64,
     /// Whether each commit is synced to disk before it returns; otherwise the owner calls [`super::Db::sync`] on a timer.
     pub wal_sync_always: bool,
     /// Length at which a new segment of the log is begun.
@@ -41,7 +44,8 @@ impl Default for Options {
             max_future_ms: 10 * 60 * 1000,
             retention_ms: 30 * 24 * 3600 * 1000,
             retention_bytes: 0,
-            max_series: 0,
+            series_limits: SeriesLimits::NONE,
+            min_free_bytes: 0,
             wal_sync_always: false,
             wal_segment_bytes: 64 << 20,
             // Prometheus' default, about 20 MB.
@@ -58,7 +62,8 @@ impl fmt::Debug for Options {
             .field("max_future_ms", &self.max_future_ms)
             .field("retention_ms", &self.retention_ms)
             .field("retention_bytes", &self.retention_bytes)
-            .field("max_series", &self.max_series)
+            .field("series_limits", &self.series_limits)
+            .field("min_free_bytes", &self.min_free_bytes)
             .field("wal_sync_always", &self.wal_sync_always)
             .field("wal_segment_bytes", &self.wal_segment_bytes)
             .field("max_exemplars", &self.max_exemplars)

@@ -65,6 +65,16 @@ impl Postings {
         matches!(self, Postings::Empty)
     }
 
+    /// How many members it has.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Postings::Empty => 0,
+            Postings::One(_) => 1,
+            Postings::Few(ids) => ids.len() as u64,
+            Postings::Many(ids) => ids.len(),
+        }
+    }
+
     pub(crate) fn add_to(&self, all: &mut RoaringBitmap) {
         match self {
             Postings::Empty => {}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::SeriesRef;
 use super::block::{Block, BlockIndex, ChunkRef};
 use super::chunk::View;
 use super::error::Error;
@@ -12,6 +13,7 @@ use super::head::series::Captured;
 use super::label_index::LabelIndex;
 use super::matching::matching;
 use super::shared::Shared;
+use super::tombstones::Deleted;
 use crate::model::labels::packed_labels;
 use crate::model::{Column, Labels, Matcher, TimestampMs};
 
@@ -31,6 +33,8 @@ struct Item {
     /// Parts in blocks, in order of time.
     stored: Vec<(usize, Vec<ChunkRef>)>,
     head: Captured,
+    /// What of it queries must not see.
+    deleted: Deleted,
 }
 
 impl Selection {
@@ -94,6 +98,8 @@ impl Selection {
         }
         put_in_order(&mut out.t, &mut out.v, floats);
         put_in_order(&mut out.ht, &mut out.h, histograms);
+        item.deleted.remove_from(&mut out.t, &mut out.v, floats);
+        item.deleted.remove_from(&mut out.ht, &mut out.h, histograms);
         Ok(())
     }
 
@@ -108,7 +114,8 @@ impl Selection {
         let Some(item) = self.items.get(i) else { return Ok(()) };
         let from = out.len();
         let mut add = |t: TimestampMs, start: TimestampMs| {
-            if start != 0 && t >= mint && t <= maxt {
+            let gone = item.deleted.intervals().is_some_and(|d| d.contains(t));
+            if start != 0 && t >= mint && t <= maxt && !gone {
                 out.push((t, start));
             }
         };
@@ -173,6 +180,11 @@ impl Selection {
         self.items.get(i).map(|item| &item.head)
     }
 
+    /// What of series `i` is deleted, for writing a block.
+    pub(crate) fn deleted(&self, i: usize) -> Deleted {
+        self.items.get(i).map(|item| item.deleted.clone()).unwrap_or_default()
+    }
+
     /// Gives the chunks of series `i` that are in blocks with their bytes, in order of blocks.
     pub(crate) fn stored_chunks(
         &self,
@@ -215,7 +227,14 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    fn push(&mut self, index: &LabelIndex, local: &mut HashMap<u32, u32>, pairs: &[u32], head: Captured) -> usize {
+    fn push(
+        &mut self,
+        index: &LabelIndex,
+        local: &mut HashMap<u32, u32>,
+        pairs: &[u32],
+        head: Captured,
+        deleted: Deleted,
+    ) -> usize {
         let start = self.selection.keys.len();
         for p in pairs {
             let known = &mut self.known;
@@ -230,7 +249,7 @@ impl Collector {
             self.selection.keys.push(key);
         }
         let key = start..self.selection.keys.len();
-        self.selection.items.push(Item { key, stored: Vec::new(), head });
+        self.selection.items.push(Item { key, stored: Vec::new(), head, deleted });
         self.selection.items.len() - 1
     }
 
@@ -248,7 +267,14 @@ impl Collector {
             if s.has_between(mint, maxt) {
                 let mut captured = Captured::default();
                 s.capture(mint, maxt, &mut captured);
-                self.push(&head.labels, &mut local, &s.pairs, captured);
+                let deleted = head.tombstones.of(SeriesRef::new(slot, s.epoch), mint, maxt);
+                if let Some(gone) = deleted.intervals() {
+                    captured.chunks.retain(|c| !gone.covers(c.mint, c.maxt));
+                    if captured.chunks.is_empty() && captured.late.is_empty() && captured.late_histograms.is_empty() {
+                        continue;
+                    }
+                }
+                self.push(&head.labels, &mut local, &s.pairs, captured, deleted);
             }
         }
     }
@@ -265,11 +291,16 @@ impl Collector {
         let mut local = HashMap::new();
         let at = self.selection.blocks.len();
         self.selection.blocks.push(block.clone());
+        let stones = block.tombstones();
         for id in series {
-            let chunks: Vec<ChunkRef> =
-                index.chunks(id).iter().filter(|c| c.mint <= maxt && c.maxt >= mint).copied().collect();
+            let deleted = stones.of(id, mint, maxt);
+            let seen = |c: &&ChunkRef| {
+                let gone = deleted.intervals().is_some_and(|d| d.covers(c.mint, c.maxt));
+                c.mint <= maxt && c.maxt >= mint && !gone
+            };
+            let chunks: Vec<ChunkRef> = index.chunks(id).iter().filter(seen).copied().collect();
             if !chunks.is_empty() {
-                let i = self.push(&index.labels, &mut local, index.pairs(id), Captured::default());
+                let i = self.push(&index.labels, &mut local, index.pairs(id), Captured::default(), deleted);
                 if let Some(item) = self.selection.items.get_mut(i) {
                     item.stored.push((at, chunks));
                 }
@@ -306,6 +337,7 @@ impl Collector {
                     last.head.chunks.extend(item.head.chunks);
                     last.head.late.extend(item.head.late);
                     last.head.late_histograms.extend(item.head.late_histograms);
+                    last.deleted.join(item.deleted);
                 }
                 _ => joined.push(item),
             }

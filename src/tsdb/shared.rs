@@ -1,6 +1,7 @@
 //! What the database, its appenders and its maintenance thread share.
 //!
-//! Locks are taken in this order: `writing`, then `head`, then `blocks`, then `exemplars` or `metadata`. `writing` puts commits in a row,
+//! Locks are taken in this order: `writing`, then `head`, then `blocks`, then `exemplars` or `metadata`, or those of
+//! `cardinality`. `writing` puts commits in a row,
 //! so that the log and the head see them in the same order; `head` is held for writing only while a batch is stored.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 use super::SeriesRef;
 use super::appender::Buffers;
 use super::block::{Block, BlockIndex, catalog};
+use super::cardinality::Cardinality;
 use super::error::{AppendError, Error};
 use super::exemplars::{Exemplars, Kept};
 use super::head::Head;
@@ -19,6 +21,7 @@ use super::metadata::MetadataStore;
 use super::options::Options;
 use super::self_metrics as count;
 use super::wal_record::Batch;
+use crate::disk::free_space::SpaceGuard;
 use crate::disk::wal::Wal;
 use crate::model::TimestampMs;
 
@@ -52,6 +55,8 @@ pub(crate) struct Shared {
     pub exemplars: Mutex<Exemplars>,
     pub metadata: Mutex<MetadataStore>,
     pub buffers: Mutex<Vec<Buffers>>,
+    pub cardinality: Cardinality,
+    pub space: SpaceGuard,
 }
 
 impl Shared {
@@ -95,11 +100,35 @@ impl Shared {
         if let Some(r) = self.lookup.view().find(hash) {
             return Ok(r);
         }
-        let limit = self.options.max_series;
-        if limit > 0 && head.labels.all().len() >= limit {
+        let now = self.options.clock.now_ms();
+        if !self.cardinality.admits(&head, packed, now) {
             return Err(AppendError::SeriesLimit);
         }
-        Ok(head.create(&self.lookup, packed, hash))
+        let r = head.create(&self.lookup, packed, hash);
+        self.cardinality.made(packed, r, now);
+        Ok(r)
+    }
+
+    /// Whether there is room on the disk for a batch.
+    pub(crate) fn admit_space(&self, vital: bool) -> Result<(), Error> {
+        self.space.admit(vital).map_err(|e| {
+            count::NO_SPACE.inc();
+            e.into()
+        })
+    }
+
+    /// Asks for the room on the disk and tells of changes.
+    pub(crate) fn check_space(&self) {
+        let (free, low) = self.space.look();
+        count::FREE_BYTES.set(i64::try_from(free).unwrap_or(i64::MAX));
+        let before = count::SPACE_LOW.get() != 0;
+        count::SPACE_LOW.set(low.into());
+        if low && !before {
+            let min = self.options.min_free_bytes;
+            tracing::error!(free, min, "the disk is nearly full: samples are refused until there is room again");
+        } else if before && !low {
+            tracing::info!(free, "the disk has room again: samples are taken");
+        }
     }
 
     /// Appends a record to the log; on failure nothing of it will come back.

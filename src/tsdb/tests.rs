@@ -1,6 +1,9 @@
 //! Tests of the store through its public API.
 
 mod crash;
+mod deletion;
+mod disk;
+mod guard;
 mod model;
 mod rules;
 mod threads;

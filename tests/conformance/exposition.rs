@@ -11,6 +11,7 @@ use campanile::config::scrape::{ScrapeConfig, ScrapeJob};
 use campanile::model::labels::METRIC_NAME;
 use campanile::model::sample::format_value;
 use campanile::model::{Labels, Metadata};
+use campanile::wire::exposition::protobuf::DecodedBody;
 use campanile::wire::exposition::{Entry, Format, Parser, format_of, labels};
 use serde::Deserialize;
 use serde_json::Value;
@@ -227,7 +228,8 @@ pub fn compare<T: PartialOrd + PartialEq + std::fmt::Debug>(
 
 fn parse(case: &Case, body: &[u8], job: &ScrapeJob) -> Result<Parsed, String> {
     let format: Format = format_of(case.content_type.as_deref(), job.fallback).map_err(|e| e.to_string())?;
-    let mut parser = Parser::new(body, format);
+    let mut decoded = DecodedBody::default();
+    let mut parser = Parser::new(body, format, job.histograms, &mut decoded).map_err(|e| e.to_string())?;
     let mut out = Parsed::default();
     let mut pairs = Vec::new();
     while let Some(entry) = parser.next_entry().map_err(|e| e.to_string())? {
@@ -235,6 +237,8 @@ fn parse(case: &Case, body: &[u8], job: &ScrapeJob) -> Result<Parsed, String> {
             Entry::Type(name, t) => out.family(name).metric_type = t,
             Entry::Help(name, help) => out.family(name).help = help.into_owned(),
             Entry::Unit(name, unit) => out.family(name).unit = unit.into_owned(),
+            // Text has none.
+            Entry::Histogram(h) => return Err(format!("a native histogram: {h:?}")),
             Entry::Series(s) => {
                 labels::parse(s.raw, s.last_type, &mut pairs).map_err(|e| e.to_string())?;
                 let set = Labels::from_pairs(pairs.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));

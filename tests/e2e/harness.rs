@@ -79,6 +79,8 @@ pub struct Server {
     pub port: u16,
     pub process: Process,
     pub http: reqwest::Client,
+    /// Further arguments of the program.
+    args: Vec<String>,
 }
 
 impl Server {
@@ -89,29 +91,30 @@ impl Server {
 
     /// The same with more flags.
     pub async fn start_with_flags(config: &str, flags: &[&str]) -> Server {
-        Self::start_with_all(config, &[], flags).await
+        Self::start_in(tempfile::tempdir().unwrap(), config, flags, &[]).await
     }
 
     /// The same with environment variables.
     pub async fn start_with(config: &str, env: &[(&str, &str)]) -> Server {
-        Self::start_with_all(config, env, &[]).await
+        Self::start_in(tempfile::tempdir().unwrap(), config, &[], env).await
     }
 
-    async fn start_with_all(config: &str, env: &[(&str, &str)], flags: &[&str]) -> Server {
-        let dir = tempfile::tempdir().unwrap();
+    /// The same in a folder that is there (the data goes to `data` below it), with further arguments.
+    pub async fn start_in(dir: TempDir, config: &str, args: &[&str], env: &[(&str, &str)]) -> Server {
         let port = free_port();
         std::fs::write(dir.path().join("campanile.yml"), config.replace("{port}", &port.to_string())).unwrap();
-        let server = Server { process: Self::spawn(dir.path(), port, env, flags), dir, port, http: client() };
+        let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        let server = Server { process: Self::spawn(dir.path(), port, &args, env), dir, port, http: client(), args };
         server.wait_ready().await;
         server
     }
 
-    fn spawn(dir: &Path, port: u16, env: &[(&str, &str)], flags: &[&str]) -> Process {
+    fn spawn(dir: &Path, port: u16, more: &[String], env: &[(&str, &str)]) -> Process {
         let config = format!("--config.file={}", dir.join("campanile.yml").display());
         let data = format!("--storage.path={}", dir.join("data").display());
         let address = format!("--web.listen-address=127.0.0.1:{port}");
         let mut args = vec!["serve", &config, &data, &address];
-        args.extend(flags);
+        args.extend(more.iter().map(String::as_str));
         Process::start_with(CAMPANILE, &args, &dir.join("log"), env)
     }
 
@@ -138,7 +141,7 @@ impl Server {
 
     /// Starts again on the same folder and waits until it is ready.
     pub async fn restart(&mut self) {
-        self.process = Self::spawn(self.dir.path(), self.port, &[], &[]);
+        self.process = Self::spawn(self.dir.path(), self.port, &self.args, &[]);
         self.wait_ready().await;
     }
 

@@ -27,4 +27,5 @@ mod prometheus_api;
 mod prometheus_peers;
 mod prompb;
 mod query_logs;
+mod operations;
 mod sinks;

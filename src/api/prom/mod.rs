@@ -1,5 +1,6 @@
 //! Prometheus' HTTP API v1.
 
+mod admin;
 mod features;
 mod federate;
 pub mod json;
@@ -9,6 +10,7 @@ mod read;
 mod rules;
 mod status;
 mod targets;
+mod tsdb_status;
 mod write;
 
 use axum::Router;
@@ -45,6 +47,10 @@ pub fn router() -> Router<ApiState> {
         .route("/api/v1/status/walreplay", get(status::walreplay))
         .route("/api/v1/features", get(features::features))
         .route("/api/v1/read", post(read::read))
+        .route("/api/v1/status/tsdb", get(tsdb_status::tsdb))
+        .route("/api/v1/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
+        .route("/api/v1/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
+        .route("/api/v1/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
         .route("/api/v1/write", post(write::write))
         .route("/federate", get(federate::federate))
 }

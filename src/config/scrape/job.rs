@@ -6,10 +6,12 @@ use crate::config::global::GlobalConfig;
 use crate::config::http_client::HttpClientConfig;
 use crate::config::relabel::RelabelConfig;
 use crate::config::scrape::{
-    DEFAULT_PROTOCOLS, EscapingScheme, FileSdConfig, NameValidation, ScrapeConfig, StaticConfig, accept_header,
+    DEFAULT_PROTOCOLS, EscapingScheme, FileSdConfig, NameValidation, PROTOBUF_FIRST_PROTOCOLS, ScrapeConfig,
+    StaticConfig, accept_header,
 };
 use crate::config::{ByteSize, ConfigDuration};
 use crate::wire::exposition::Format;
+use crate::wire::exposition::protobuf::Histograms;
 
 /// Bounds of what one scrape may bring; 0 means no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct ScrapeJob {
     pub limits: Limits,
     /// Which names are valid.
     pub names: NameValidation,
+    /// What of native histograms is read.
+    pub histograms: Histograms,
     /// Rules for targets.
     pub relabel_configs: Vec<Option<RelabelConfig>>,
     /// Rules for samples.
@@ -98,18 +102,22 @@ impl ScrapeConfig {
             NameValidation::Utf8 => EscapingScheme::AllowUtf8,
             NameValidation::Legacy => EscapingScheme::Underscores,
         });
+        let histograms = Histograms {
+            native: self.scrape_native_histograms.or(global.scrape_native_histograms).unwrap_or(false),
+            classic: self.always_scrape_classic_histograms.or(global.always_scrape_classic_histograms).unwrap_or(false),
+        };
         let protocols = self
             .scrape_protocols
             .as_deref()
             .or(global.scrape_protocols.as_deref())
             .filter(|p| !p.is_empty())
-            .unwrap_or(&DEFAULT_PROTOCOLS);
+            .unwrap_or(if histograms.native { &PROTOBUF_FIRST_PROTOCOLS } else { &DEFAULT_PROTOCOLS });
         ScrapeJob {
             job_name: self.job_name.clone(),
             interval: self.interval(global),
             timeout: self.timeout(global),
             accept: accept_header(protocols, escaping),
-            fallback: self.fallback_scrape_protocol.and_then(|p| p.format()),
+            fallback: self.fallback_scrape_protocol.map(|p| p.format()),
             metrics_path: self.metrics_path.clone().unwrap_or_else(|| "/metrics".to_owned()),
             scheme: self.scheme.clone().unwrap_or_else(|| "http".to_owned()),
             params: self.params.clone(),
@@ -128,6 +136,7 @@ impl ScrapeConfig {
                 dropped_targets: self.keep_dropped_targets.or(global.keep_dropped_targets).unwrap_or(0),
             },
             names,
+            histograms,
             relabel_configs: self.relabel_configs.clone(),
             metric_relabel_configs: self.metric_relabel_configs.clone(),
             http: self.http_client(),

@@ -18,7 +18,10 @@ use crate::config::{ByteSize, ConfigDuration};
 
 pub use job::{Limits, ScrapeJob};
 pub use validate::validate_all;
-pub use words::{DEFAULT_PROTOCOLS, EscapingScheme, NameValidation, ScrapeProtocol, Unsupported, accept_header};
+pub use words::{
+    DEFAULT_PROTOCOLS, EscapingScheme, NameValidation, PROTOBUF_FIRST_PROTOCOLS, ScrapeProtocol, Unsupported,
+    accept_header,
+};
 
 /// Targets and labels written down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

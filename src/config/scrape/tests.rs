@@ -47,8 +47,8 @@ fn every_problem_says_where_and_what_to_do() {
         ),
         (
             "{}",
-            "[{job_name: a, scrape_protocols: [PrometheusProto]}]",
-            "scrape_configs[0].scrape_protocols[0]: the protobuf format is not supported yet; remove PrometheusProto",
+            "[{job_name: a, scrape_protocols: [PrometheusProto, PrometheusProto]}]",
+            "scrape_configs[0].scrape_protocols[1]: stands in the list twice; remove one",
         ),
         (
             "{}",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::config::Problems;
 use crate::config::global::GlobalConfig;
 use crate::config::relabel;
-use crate::config::scrape::{EscapingScheme, FileSdConfig, NameValidation, ScrapeConfig, ScrapeProtocol};
+use crate::config::scrape::{EscapingScheme, FileSdConfig, NameValidation, ScrapeConfig};
 
 /// Notes what is wrong with the jobs; `path` is the path of the list (`scrape_configs`).
 pub fn validate_all(jobs: &[ScrapeConfig], global: &GlobalConfig, path: &str, problems: &mut Problems) {
@@ -34,21 +34,9 @@ impl ScrapeConfig {
             problems.add(format!("{path}.scrape_protocols"), "is empty; remove the key for the default");
         }
         for (i, p) in protocols.iter().enumerate() {
-            if *p == ScrapeProtocol::PrometheusProto {
-                problems.add(format!("{path}.scrape_protocols[{i}]"), PROTOBUF);
-            }
             if protocols.get(..i).is_some_and(|before| before.contains(p)) {
                 problems.add(format!("{path}.scrape_protocols[{i}]"), "stands in the list twice; remove one");
             }
-        }
-        if self.fallback_scrape_protocol == Some(ScrapeProtocol::PrometheusProto) {
-            problems.add(format!("{path}.fallback_scrape_protocol"), PROTOBUF);
-        }
-        if self.scrape_native_histograms == Some(true) {
-            problems.add(
-                format!("{path}.scrape_native_histograms"),
-                "native histograms cannot be scraped yet (they need the protobuf format); remove the key",
-            );
         }
         for (key, set) in [
             ("convert_classic_histograms_to_nhcb", self.convert_classic_histograms_to_nhcb == Some(true)),
@@ -145,5 +133,3 @@ impl FileSdConfig {
         }
     }
 }
-
-const PROTOBUF: &str = "the protobuf format is not supported yet; remove PrometheusProto";

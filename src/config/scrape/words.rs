@@ -82,7 +82,7 @@ impl EscapingScheme {
 /// A format and version to ask a target for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ScrapeProtocol {
-    /// Protobuf, which is not supported.
+    /// Protobuf, the only one with native histograms.
     #[serde(rename = "PrometheusProto")]
     PrometheusProto,
     /// Text 0.0.4.
@@ -99,7 +99,7 @@ pub enum ScrapeProtocol {
     OpenMetricsText100,
 }
 
-/// The protocols asked for when none are configured, most wanted first (Prometheus' list without protobuf).
+/// The protocols asked for when none are configured, most wanted first.
 pub const DEFAULT_PROTOCOLS: [ScrapeProtocol; 4] = [
     ScrapeProtocol::OpenMetricsText100,
     ScrapeProtocol::OpenMetricsText001,
@@ -107,13 +107,22 @@ pub const DEFAULT_PROTOCOLS: [ScrapeProtocol; 4] = [
     ScrapeProtocol::PrometheusText004,
 ];
 
+/// The same where native histograms are wanted, which only protobuf has.
+pub const PROTOBUF_FIRST_PROTOCOLS: [ScrapeProtocol; 5] = [
+    ScrapeProtocol::PrometheusProto,
+    ScrapeProtocol::OpenMetricsText100,
+    ScrapeProtocol::OpenMetricsText001,
+    ScrapeProtocol::PrometheusText100,
+    ScrapeProtocol::PrometheusText004,
+];
+
 impl ScrapeProtocol {
-    /// The format a body in this protocol is read with; `None` for protobuf.
-    pub fn format(self) -> Option<Format> {
+    /// The format a body in this protocol is read with.
+    pub fn format(self) -> Format {
         match self {
-            ScrapeProtocol::PrometheusProto => None,
-            ScrapeProtocol::PrometheusText004 | ScrapeProtocol::PrometheusText100 => Some(Format::PrometheusText),
-            ScrapeProtocol::OpenMetricsText001 | ScrapeProtocol::OpenMetricsText100 => Some(Format::OpenMetrics),
+            ScrapeProtocol::PrometheusProto => Format::Protobuf,
+            ScrapeProtocol::PrometheusText004 | ScrapeProtocol::PrometheusText100 => Format::PrometheusText,
+            ScrapeProtocol::OpenMetricsText001 | ScrapeProtocol::OpenMetricsText100 => Format::OpenMetrics,
         }
     }
 

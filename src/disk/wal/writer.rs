@@ -40,7 +40,8 @@ pub struct Wal {
 
 #[derive(Debug)]
 struct Inner {
-    file: File,
+    /// None until the first segment could be begun.
+    file: Option<File>,
     position: WalPosition,
     buffer: Vec<u8>,
     unsynced: bool,
@@ -49,11 +50,16 @@ struct Inner {
 }
 
 impl Wal {
-    /// Begins a new segment after all those in `dir` (which is made if missing). Replay what is there before.
+    /// Begins a new segment after all those in `dir` (which is made if missing). Replay what is there before. If the disk is full the segment
+    /// is begun by the first append that finds room.
     pub fn open(dir: &Path, options: WalOptions) -> io::Result<Wal> {
         fs::create_dir_all(dir)?;
         let next = segment::list(dir)?.last().map_or(0, |n| n + 1).max(options.first_segment);
-        let (file, position) = new_segment(dir, next)?;
+        let (file, position) = match new_segment(dir, next) {
+            Ok((file, position)) => (Some(file), position),
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => (None, WalPosition { segment: next, offset: 0 }),
+            Err(e) => return Err(e),
+        };
         let inner = Inner { file, position, buffer: Vec::new(), unsynced: false, torn: false };
         Ok(Wal { dir: dir.to_owned(), options, inner: Mutex::new(inner) })
     }
@@ -71,26 +77,27 @@ impl Wal {
         record::encode(&mut inner.buffer, payload, self.options.compression);
         let full = inner.position.offset > HEADER.len() as u64
             && inner.position.offset + inner.buffer.len() as u64 > self.options.segment_bytes;
-        if full || inner.torn {
+        if full || inner.torn || inner.file.is_none() {
             self.roll_locked(inner)?;
         }
-        let before = inner.position.offset;
-        let written = inner
-            .file
-            .write_all(&inner.buffer)
-            .and_then(|()| if self.options.sync_always { inner.file.sync_data() } else { Ok(()) });
+        let Inner { file: Some(file), position, buffer, unsynced, torn } = inner else {
+            return Err(io::Error::other("the write-ahead log has no segment"));
+        };
+        let before = position.offset;
+        let written =
+            file.write_all(buffer).and_then(|()| if self.options.sync_always { file.sync_data() } else { Ok(()) });
         if let Err(e) = written {
             // Take the part back, so that it is neither replayed nor in the way of the next record.
-            let taken_back = inner.file.set_len(before).and_then(|()| inner.file.seek(SeekFrom::Start(before)));
-            inner.torn = taken_back.is_err();
+            let taken_back = file.set_len(before).and_then(|()| file.seek(SeekFrom::Start(before)));
+            *torn = taken_back.is_err();
             return Err(e);
         }
-        inner.unsynced = !self.options.sync_always;
-        inner.position.offset += inner.buffer.len() as u64;
-        if inner.buffer.capacity() > 4 << 20 {
-            inner.buffer = Vec::new();
+        *unsynced = !self.options.sync_always;
+        position.offset += buffer.len() as u64;
+        if buffer.capacity() > 4 << 20 {
+            *buffer = Vec::new();
         }
-        Ok(inner.position)
+        Ok(*position)
     }
 
     /// Makes everything appended so far survive a crash of the machine.
@@ -102,7 +109,8 @@ impl Wal {
                 return Ok(());
             }
             inner.unsynced = false;
-            inner.file.try_clone()?
+            let Some(file) = &inner.file else { return Ok(()) };
+            file.try_clone()?
         };
         file.sync_data().inspect_err(|_| self.lock().unsynced = true)
     }
@@ -136,9 +144,13 @@ impl Wal {
     }
 
     fn roll_locked(&self, inner: &mut Inner) -> io::Result<()> {
-        inner.file.sync_data()?;
-        let (file, position) = new_segment(&self.dir, inner.position.segment + 1)?;
-        inner.file = file;
+        let mut next = inner.position.segment;
+        if let Some(file) = &inner.file {
+            file.sync_data()?;
+            next += 1;
+        }
+        let (file, position) = new_segment(&self.dir, next)?;
+        inner.file = Some(file);
         inner.position = position;
         inner.torn = false;
         Ok(())

@@ -2,23 +2,25 @@
 //!
 //! A block is a folder with `meta.json`, `chunks` (magic, then for each chunk CRC32C and bytes) and `index` (checksummed, compressed
 //! records: labels in order, then series as label numbers and places of chunks). The index is loaded when a query needs it and
-//! let go when none has for a while.
+//! let go when none has for a while. `tombstones` beside them says what was deleted since; it is replaced as a whole.
 
 pub(crate) mod catalog;
 pub(crate) mod index;
 pub(crate) mod meta;
+pub(crate) mod undeleted;
 pub(crate) mod writer;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub(crate) use self::index::BlockIndex;
 use self::meta::Meta;
 use super::error::Error;
 use super::filenames::{CHUNKS_FILE, INDEX_FILE, META_FILE};
+use super::tombstones::BlockTombstones;
 use crate::model::TimestampMs;
 
 /// First bytes of a chunk file: magic and version.
@@ -46,6 +48,7 @@ pub(crate) struct Block {
     pub bytes: u64,
     chunks: File,
     index: Mutex<Option<Arc<BlockIndex>>>,
+    tombstones: RwLock<Arc<BlockTombstones>>,
     /// When the index was asked for last.
     used_ms: AtomicI64,
 }
@@ -55,6 +58,11 @@ impl Block {
     pub(crate) fn open(dir: &Path) -> Result<Block, Error> {
         let damaged = |reason| Error::Block { block: dir.display().to_string(), reason };
         let meta = Meta::read(&dir.join(META_FILE))?.ok_or_else(|| damaged("meta.json is not of this version"))?;
+        // The range decides what of the log is replayed: a damaged digit must not pass. The name repeats it.
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(&format!("{}-{}-", meta.mint, meta.end)) {
+            return Err(damaged("meta.json gives another range than the name of the folder"));
+        }
         let chunks = File::open(dir.join(CHUNKS_FILE))?;
         let mut magic = [0; CHUNKS_MAGIC.len()];
         chunks.read_exact_at(&mut magic, 0)?;
@@ -72,6 +80,7 @@ impl Block {
             bytes,
             chunks,
             index: Mutex::default(),
+            tombstones: RwLock::new(Arc::new(BlockTombstones::load(dir)?)),
             used_ms: AtomicI64::new(TimestampMs::MIN),
         };
         Ok(block)
@@ -96,6 +105,16 @@ impl Block {
         let loaded = BlockIndex::load(&self.dir.join(INDEX_FILE))?
             .ok_or_else(|| Error::Block { block: self.name(), reason: "the index is damaged" })?;
         Ok(cached.insert(Arc::new(loaded)).clone())
+    }
+
+    /// What of it is deleted.
+    pub(crate) fn tombstones(&self) -> Arc<BlockTombstones> {
+        self.tombstones.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts tombstones in force that are on disk already.
+    pub(crate) fn set_tombstones(&self, stones: BlockTombstones) {
+        *self.tombstones.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(stones);
     }
 
     /// Lets the index go if nobody has asked for it for `idle_ms`, as seen by calls of this function.

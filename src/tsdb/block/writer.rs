@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::CHUNKS_MAGIC;
 use super::index::IndexWriter;
 use super::meta::{Meta, VERSION};
+use super::undeleted::{self, Left};
 use crate::disk::atomic_file;
 use crate::model::TimestampMs;
 use crate::tsdb::chunk::histogram::OpenHistograms;
@@ -33,9 +34,13 @@ pub(crate) struct Plan {
 
 /// Writes the block and returns its folder.
 pub(crate) fn write(store: &Path, plan: &Plan, selection: &Selection) -> Result<PathBuf, Error> {
-    let name = format!("{}-{}-{:x}", plan.mint, plan.end, plan.created_ns);
-    let dir = store.join(BLOCKS_DIR).join(&name);
-    let temporary = store.join(BLOCKS_DIR).join(format!("{name}{TEMPORARY_SUFFIX}"));
+    let blocks = store.join(BLOCKS_DIR);
+    let named = |ns: i64| format!("{}-{}-{ns:x}", plan.mint, plan.end);
+    // A clock that stands or was set back may give a name a second time.
+    let taken = (plan.created_ns..).map(named).find(|name| !blocks.join(name).exists());
+    let name = taken.unwrap_or_else(|| named(plan.created_ns));
+    let dir = blocks.join(&name);
+    let temporary = blocks.join(format!("{name}{TEMPORARY_SUFFIX}"));
     let written = write_files(&temporary, plan, selection).and_then(|()| {
         std::fs::rename(&temporary, &dir)?;
         atomic_file::sync_parent(&dir)?;
@@ -54,9 +59,20 @@ fn write_files(dir: &Path, plan: &Plan, selection: &Selection) -> Result<(), Err
     let mut series = 0;
     for i in 0..selection.len() {
         chunks.refs.clear();
-        selection.stored_chunks(i, |c, data| chunks.add(c.mint, c.maxt, data))?;
+        let deleted = selection.deleted(i);
+        selection.stored_chunks(i, |c, data| {
+            if deleted.intervals().is_none() {
+                return chunks.add(c.mint, c.maxt, data);
+            }
+            match undeleted::of_chunk(&Chunk { mint: c.mint, maxt: c.maxt, data: data.into() }, &deleted)? {
+                Left::All => chunks.add(c.mint, c.maxt, data),
+                Left::Some(c) => chunks.add(c.mint, c.maxt, &c.data),
+                Left::None => Ok(()),
+            }
+        })?;
         if let Some(captured) = selection.captured(i) {
-            chunks.add_captured(captured, plan)?;
+            let left = undeleted::of_captured(captured, &deleted)?;
+            chunks.add_captured(left.as_ref().unwrap_or(captured), plan)?;
         }
         if !chunks.refs.is_empty() {
             index.add(selection.key_of(i), &chunks.refs);
@@ -157,12 +173,12 @@ fn runs(starts: impl Iterator<Item = TimestampMs>) -> StartRuns {
     runs
 }
 
-fn float_chunk(rows: &[Late]) -> Chunk {
+pub(super) fn float_chunk(rows: &[Late]) -> Chunk {
     let (times, values): (Vec<TimestampMs>, Vec<f64>) = rows.iter().map(|r| (r.t, r.v)).unzip();
     encode_floats(&times, &values, &runs(rows.iter().map(|r| r.start)))
 }
 
-fn histogram_chunk(rows: &[LateHistogram]) -> Chunk {
+pub(super) fn histogram_chunk(rows: &[LateHistogram]) -> Chunk {
     let mut open = OpenHistograms::default();
     for r in rows {
         open.push(r.t, r.h.clone());

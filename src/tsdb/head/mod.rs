@@ -14,6 +14,7 @@ use super::SeriesRef;
 use super::chunk::{is_xor, pack};
 use super::label_index::LabelIndex;
 use super::self_metrics::{HEAD_SERIES, SERIES_CREATED, SERIES_REMOVED};
+use super::tombstones::HeadTombstones;
 use crate::model::TimestampMs;
 use crate::model::labels::packed_labels;
 
@@ -37,6 +38,8 @@ pub(crate) struct Head {
     pub visible_from: TimestampMs,
     /// Series with closed chunks that may become smaller.
     pub to_pack: Vec<u32>,
+    /// What is deleted of what is in memory.
+    pub tombstones: HeadTombstones,
 }
 
 impl Default for Head {
@@ -50,6 +53,7 @@ impl Default for Head {
             max_t: TimestampMs::MIN,
             visible_from: TimestampMs::MIN,
             to_pack: Vec::new(),
+            tombstones: HeadTombstones::default(),
         }
     }
 }

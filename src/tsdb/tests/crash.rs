@@ -69,6 +69,70 @@ fn a_flipped_byte_costs_at_most_the_batches_from_there_on() {
     }
 }
 
+/// What can be read of metric `m`: series whose chunks are damaged are left out.
+fn readable(db: &Db) -> Vec<(Labels, i64, u64)> {
+    let selection = db.select(&[crate::model::Matcher::equal("__name__", "m")], i64::MIN, i64::MAX).unwrap();
+    let mut out = Vec::new();
+    for i in 0..selection.len() {
+        let mut c = crate::tsdb::Column::default();
+        if selection.read(i, i64::MIN, i64::MAX, &mut c).is_ok() {
+            out.extend(c.t.iter().zip(&c.v).map(|(t, v)| (selection.labels(i), *t, v.to_bits())));
+        }
+    }
+    out
+}
+
+#[test]
+fn a_flipped_byte_in_a_block_costs_no_more_than_the_block() {
+    const HOUR: i64 = 3_600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at_ms(T0));
+    let db = open(dir.path(), &clock);
+    for n in 0..14 {
+        let t = T0 + n * HOUR / 2;
+        clock.set_ms(t);
+        // Other series in the second block, so that a damaged chunk of the first does not hide them.
+        put(&db, if n < 4 { 0 } else { 1 }, t, n as f64 / 3.0);
+    }
+    db.maintain().unwrap();
+    let all = readable(&db);
+    let first = db.shared.read_blocks()[0].dir.clone();
+    assert_eq!((all.len(), db.shared.read_blocks().len()), (14, 2));
+    drop(db);
+    let name = first.strip_prefix(dir.path()).unwrap().to_owned();
+    let mut noticed = 0;
+    for file in ["meta.json", "index", "chunks"] {
+        let whole = fs::read(first.join(file)).unwrap();
+        for at in 0..whole.len() {
+            let copy = tempfile::tempdir().unwrap();
+            assert!(copy_dir(dir.path(), copy.path()));
+            let mut bad = whole.clone();
+            bad[at] ^= 1 << (at % 7);
+            fs::write(copy.path().join(&name).join(file), &bad).unwrap();
+            let db = open(copy.path(), &clock);
+            let left = readable(&db);
+            assert!(left.iter().all(|s| all.contains(s)), "{file} byte {at}: made up a sample");
+            assert!(left.len() >= 10, "{file} byte {at}: {} samples of other parts are lost", 14 - left.len());
+            noticed += usize::from(left.len() < 14);
+            // It goes on, whatever was found.
+            put(&db, 2, T0 + 7 * HOUR, 1.0);
+            db.maintain().unwrap();
+        }
+    }
+    assert!(noticed > 100, "{noticed}");
+}
+
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) -> bool {
+    fs::read_dir(from).unwrap().map(Result::unwrap).all(|e| {
+        let target = to.join(e.file_name());
+        if e.file_type().unwrap().is_dir() {
+            fs::create_dir(&target).is_ok() && copy_dir(&e.path(), &target)
+        } else {
+            fs::copy(e.path(), target).is_ok()
+        }
+    })
+}
+
 #[test]
 fn a_failed_write_shows_nothing_and_the_next_may_succeed() {
     let dir = tempfile::tempdir().unwrap();

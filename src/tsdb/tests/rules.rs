@@ -35,7 +35,14 @@ fn label_sets_that_cannot_be_stored_are_refused_and_the_batch_goes_on() {
 #[test]
 fn the_series_limit_stops_new_series_only() {
     let dir = tempfile::tempdir().unwrap();
-    let db = Db::open(dir.path(), Options { max_series: 2, ..options(&clock()) }).unwrap();
+    let db = Db::open(
+        dir.path(),
+        Options {
+            series_limits: crate::tsdb::SeriesLimits { total: 2, ..crate::tsdb::SeriesLimits::NONE },
+            ..options(&clock())
+        },
+    )
+    .unwrap();
     put(&db, 0, T0, 1.0);
     put(&db, 1, T0, 1.0);
     let mut a = db.appender();
@@ -191,4 +198,43 @@ fn series_that_stop_leave_the_head() {
     assert_eq!(content(&db, i64::MIN, i64::MAX).len(), 600);
     drop(db);
     assert_eq!(content(&open(dir.path(), &clock), i64::MIN, i64::MAX).len(), 600);
+}
+
+#[test]
+fn a_clock_that_steps_back_changes_nothing_that_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let db = Db::open(dir.path(), options(&clock)).unwrap();
+    for n in 0..300 {
+        clock.set_ms(T0 + n * 60_000);
+        put(&db, 0, T0 + n * 60_000, n as f64);
+    }
+    db.maintain().unwrap();
+    let before = super::content(&db, i64::MIN, i64::MAX);
+    let newest = T0 + 299 * 60_000;
+    // A minute back: the same times with other values are refused, the same samples are taken quietly, times between are late samples.
+    clock.set_ms(newest - 60_000);
+    let mut a = db.appender();
+    let r = a.series(&labels(0)).unwrap();
+    assert_eq!(a.float(r, newest - 60_000, 5.5, 0), Err(AppendError::Duplicate));
+    assert_eq!(a.float(r, newest - 60_000, 298.0, 0), Ok(()));
+    assert_eq!(a.float(r, newest - 30_000, 7.0, 0), Ok(()));
+    a.commit().unwrap();
+    // Hours back: refused as too late or as belonging to a block, and what is there is not touched by upkeep.
+    clock.set_ms(newest - 100 * 60_000);
+    let mut a = db.appender();
+    assert_eq!(a.float(r, T0 + 60 * 60_000, 1.0, 0), Err(AppendError::TooOld));
+    assert_eq!(a.float(r, newest - 100 * 60_000, 1.5, 0), Err(AppendError::OutOfOrder));
+    a.commit().unwrap();
+    db.maintain().unwrap();
+    let after = super::content(&db, i64::MIN, i64::MAX);
+    assert_eq!(after[0].1.len(), before[0].1.len() + 1);
+    // The newest sample is in the future of this clock; new ones are taken once the clock is near it again.
+    let mut a = db.appender();
+    assert_eq!(a.float(r, newest + 1000, 1.0, 0), Err(AppendError::TooNew));
+    a.commit().unwrap();
+    clock.set_ms(newest);
+    put(&db, 0, newest + 1000, 1.0);
+    drop(db);
+    assert_eq!(super::content(&super::open(dir.path(), &clock), i64::MIN, i64::MAX)[0].1.len(), after[0].1.len() + 1);
 }

@@ -7,6 +7,8 @@ pub enum Format {
     PrometheusText,
     /// OpenMetrics text, any version.
     OpenMetrics,
+    /// Protobuf messages behind their lengths.
+    Protobuf,
 }
 
 /// Why no format was found.
@@ -23,9 +25,6 @@ pub enum ContentTypeError {
     /// A media type that is no exposition format.
     #[error("received unsupported Content-Type {0:?} and no fallback_scrape_protocol specified for target")]
     Unsupported(String),
-    /// The protobuf format, which is never asked for.
-    #[error("the target answers in the protobuf format, which is not supported; let it answer in a text format")]
-    Protobuf,
 }
 
 /// Finds the format of a body. The fallback counts where the header says nothing usable.
@@ -40,7 +39,7 @@ pub fn format_of(content_type: Option<&str>, fallback: Option<Format>) -> Result
     match media_type.as_str() {
         "text/plain" => Ok(Format::PrometheusText),
         "application/openmetrics-text" => Ok(Format::OpenMetrics),
-        "application/vnd.google.protobuf" => Err(ContentTypeError::Protobuf),
+        "application/vnd.google.protobuf" => Ok(Format::Protobuf),
         _ => fallback.ok_or_else(|| ContentTypeError::Unsupported(header.to_owned())),
     }
 }

@@ -9,13 +9,15 @@ mod lexer;
 pub mod number;
 mod openmetrics;
 mod prometheus_text;
+pub mod protobuf;
 
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
-use crate::model::{MetricType, TimestampMs};
+use crate::model::{FloatHistogram, MetricType, TimestampMs};
+use crate::wire::protobuf::ProtobufError;
 
 pub use content_type::{Format, format_of};
 pub use openmetrics::OpenMetricsParser;
@@ -32,6 +34,8 @@ pub enum Entry<'a> {
     Unit(&'a [u8], Cow<'a, str>),
     /// A sample.
     Series(Series<'a>),
+    /// A native histogram (protobuf).
+    Histogram(Box<HistogramSeries<'a>>),
 }
 
 /// A line with a sample.
@@ -43,10 +47,27 @@ pub struct Series<'a> {
     pub value: f64,
     /// The timestamp of the line, if it has one.
     pub timestamp: Option<TimestampMs>,
+    /// When the counter began, where the format says so (protobuf).
+    pub start: Option<TimestampMs>,
     /// The type given last, on which the spelling of `le` and `quantile` depends (see [`labels::parse`]).
     pub last_type: MetricType,
     /// The exemplar of the line (OpenMetrics).
     pub exemplar: Option<RawExemplar<'a>>,
+}
+
+/// A native histogram of a series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistogramSeries<'a> {
+    /// The text of `name{labels}`, as text formats would write it.
+    pub raw: &'a [u8],
+    /// The sample.
+    pub histogram: Cow<'a, FloatHistogram>,
+    /// Its timestamp, if it has one.
+    pub timestamp: Option<TimestampMs>,
+    /// When it began to count, if the target says so.
+    pub start: Option<TimestampMs>,
+    /// Its exemplars, oldest first; all have a time.
+    pub exemplars: Vec<RawExemplar<'a>>,
 }
 
 /// An exemplar whose labels are still text.
@@ -114,6 +135,9 @@ pub enum ParseError {
         /// What was read.
         value: f64,
     },
+    /// A protobuf body that is none.
+    #[error("cannot read the protobuf body: {0}")]
+    Protobuf(#[from] ProtobufError),
     /// An OpenMetrics body that stops early.
     #[error("data does not end with # EOF")]
     NoEof,
@@ -122,21 +146,32 @@ pub enum ParseError {
     AfterEof,
 }
 
-/// A parser of either text format.
+/// A parser of one of the formats.
 pub enum Parser<'a> {
     /// Prometheus text 0.0.4 and 1.0.0.
     Text(PrometheusTextParser<'a>),
     /// OpenMetrics text.
     OpenMetrics(OpenMetricsParser<'a>),
+    /// Protobuf, read already.
+    Protobuf(protobuf::ProtobufEntries<'a>),
 }
 
 impl<'a> Parser<'a> {
-    /// A parser for a body in `format`.
-    pub fn new(body: &'a [u8], format: Format) -> Self {
-        match format {
+    /// A parser for a body in `format`. A protobuf body is read into `decoded`, from which its entries borrow.
+    pub fn new(
+        body: &'a [u8],
+        format: Format,
+        histograms: protobuf::Histograms,
+        decoded: &'a mut protobuf::DecodedBody,
+    ) -> Result<Self, ParseError> {
+        Ok(match format {
             Format::PrometheusText => Parser::Text(PrometheusTextParser::new(body)),
             Format::OpenMetrics => Parser::OpenMetrics(OpenMetricsParser::new(body)),
-        }
+            Format::Protobuf => {
+                *decoded = protobuf::decode(body, histograms)?;
+                Parser::Protobuf(protobuf::ProtobufEntries::new(decoded))
+            }
+        })
     }
 
     /// The next entry, or `None` at the end. After an error nothing sensible follows.
@@ -144,6 +179,7 @@ impl<'a> Parser<'a> {
         match self {
             Parser::Text(p) => p.next_entry(),
             Parser::OpenMetrics(p) => p.next_entry(),
+            Parser::Protobuf(p) => Ok(p.next_entry()),
         }
     }
 }

@@ -113,7 +113,7 @@ impl<'a> OpenMetricsParser<'a> {
             exemplar = Some(read_exemplar(c, start)?);
         }
         line_end(c, start, "next entry after sample")?;
-        Ok(Series { raw, value, timestamp, last_type: self.last_type, exemplar })
+        Ok(Series { raw, value, timestamp, start: None, last_type: self.last_type, exemplar })
     }
 }
 

@@ -96,7 +96,7 @@ impl<'a> PrometheusTextParser<'a> {
         let raw = c.body.get(start..raw_end).unwrap_or_default();
         let value = value(c, start)?;
         let timestamp = timestamp(c, start)?;
-        Ok(Series { raw, value, timestamp, last_type: self.last_type, exemplar: None })
+        Ok(Series { raw, value, timestamp, start: None, last_type: self.last_type, exemplar: None })
     }
 }
 

@@ -1,7 +1,9 @@
+use super::protobuf::{DecodedBody, Histograms};
 use super::*;
 
 fn series(body: &str, format: Format) -> Result<Vec<(String, f64, Option<i64>)>, ParseError> {
-    let mut p = Parser::new(body.as_bytes(), format);
+    let mut decoded = DecodedBody::default();
+    let mut p = Parser::new(body.as_bytes(), format, Histograms::default(), &mut decoded)?;
     let mut out = Vec::new();
     while let Some(e) = p.next_entry()? {
         if let Entry::Series(s) = e {
@@ -56,9 +58,11 @@ fn exemplars_over_the_limit_are_told_apart() {
 
 proptest::proptest! {
     #[test]
-    fn any_bytes_end_without_a_panic(body: Vec<u8>, om: bool) {
-        let format = if om { Format::OpenMetrics } else { Format::PrometheusText };
-        let mut p = Parser::new(&body, format);
+    fn any_bytes_end_without_a_panic(body: Vec<u8>, format in 0usize..3) {
+        let format = [Format::OpenMetrics, Format::PrometheusText, Format::Protobuf][format];
+        let mut decoded = DecodedBody::default();
+        let all = Histograms { native: true, classic: true };
+        let Ok(mut p) = Parser::new(&body, format, all, &mut decoded) else { return Ok(()) };
         let mut out = Vec::new();
         while let Ok(Some(e)) = p.next_entry() {
             if let Entry::Series(s) = e {
@@ -69,7 +73,7 @@ proptest::proptest! {
 
     #[test]
     fn near_text_ends_without_a_panic(body in "[a{}\"=,\\\\ \\n#1.e+NHELPTY]{0,60}") {
-        let mut p = Parser::new(body.as_bytes(), Format::PrometheusText);
+        let mut p = Parser::Text(PrometheusTextParser::new(body.as_bytes()));
         let mut out = Vec::new();
         while let Ok(Some(e)) = p.next_entry() {
             if let Entry::Series(s) = e {

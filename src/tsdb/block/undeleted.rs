@@ -1,0 +1,61 @@
+//! What is left of chunks when deleted samples are taken out, for blocks that are written.
+
+use super::writer::{float_chunk, histogram_chunk};
+use crate::tsdb::chunk::{Chunk, DamagedChunk, View, is_histograms};
+use crate::tsdb::head::late::{self, LateHistogram};
+use crate::tsdb::head::series::Captured;
+use crate::tsdb::tombstones::Deleted;
+
+/// What became of a chunk.
+pub(crate) enum Left {
+    /// Nothing of it is deleted.
+    All,
+    /// A chunk of the samples left.
+    Some(Chunk),
+    /// All of it is deleted.
+    None,
+}
+
+/// Takes the deleted samples out of a chunk.
+pub(crate) fn of_chunk(chunk: &Chunk, deleted: &Deleted) -> Result<Left, DamagedChunk> {
+    let Some(gone) = deleted.intervals().filter(|d| d.overlaps(chunk.mint, chunk.maxt)) else { return Ok(Left::All) };
+    if gone.covers(chunk.mint, chunk.maxt) {
+        return Ok(Left::None);
+    }
+    if !is_histograms(&chunk.data) {
+        let mut rows = Vec::new();
+        late::rows(chunk, &mut rows)?;
+        rows.retain(|r| !gone.contains(r.t));
+        return Ok(if rows.is_empty() { Left::None } else { Left::Some(float_chunk(&rows)) });
+    }
+    let view = View::parse(&chunk.data)?;
+    let (mut rows, mut i, mut start) = (Vec::new(), 0u16, 0);
+    let mut runs = view.starts().iter().peekable();
+    view.histograms(|t, h| {
+        if let Some(run) = runs.next_if(|r| r.0 == i) {
+            start = run.1;
+        }
+        i += 1;
+        if !gone.contains(t) {
+            rows.push(LateHistogram { t, h: h.clone(), start });
+        }
+        true
+    })?;
+    Ok(if rows.is_empty() { Left::None } else { Left::Some(histogram_chunk(&rows)) })
+}
+
+/// The same for what the head has of a series; `None` if nothing of it is deleted.
+pub(crate) fn of_captured(captured: &Captured, deleted: &Deleted) -> Result<Option<Captured>, DamagedChunk> {
+    let Some(gone) = deleted.intervals() else { return Ok(None) };
+    let mut left = Captured::default();
+    for c in &captured.chunks {
+        match of_chunk(c, deleted)? {
+            Left::All => left.chunks.push(c.clone()),
+            Left::Some(c) => left.chunks.push(c.into()),
+            Left::None => {}
+        }
+    }
+    left.late.extend(captured.late.iter().filter(|l| !gone.contains(l.t)));
+    left.late_histograms.extend(captured.late_histograms.iter().filter(|l| !gone.contains(l.t)).cloned());
+    Ok(Some(left))
+}
