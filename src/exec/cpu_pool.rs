@@ -7,11 +7,16 @@ use std::sync::{Arc, LazyLock};
 #[error("the computation ended without a result")]
 pub struct Lost;
 
+/// Address space, of which only what is used becomes memory.
+const STACK_BYTES: usize = 16 << 20;
+
 static POOL: LazyLock<Arc<rayon::ThreadPool>> = LazyLock::new(|| {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|i| format!("cpu-{i}"))
+        // A thread that waits for its helpers takes up other queries meanwhile, on top of what its stack holds already.
+        .stack_size(STACK_BYTES)
         // A panic in a query must not take the process down; the caller sees `Lost`.
         .panic_handler(|_| tracing::error!("a task on the CPU pool panicked"))
         .build();

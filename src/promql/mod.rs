@@ -23,6 +23,7 @@ mod parse_selector;
 pub mod quantile;
 pub mod script;
 mod selector;
+pub mod series_meta;
 pub mod series_set;
 pub mod source;
 pub mod storage;

@@ -4,7 +4,9 @@ mod memory;
 
 pub use memory::MemoryStorage;
 
-use crate::model::{Column, Labels, Matcher, TimestampMs};
+use std::sync::Arc;
+
+use crate::model::{Column, LabelTable, Matcher, TimestampMs};
 
 /// Why a store could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,15 +40,20 @@ pub trait Storage: Send + Sync {
 /// The series found. It is read from several threads at once and holds what it needs.
 pub trait SelectedSeries: Send + Sync {
     /// How many series were found.
-    fn len(&self) -> usize;
+    fn len(&self) -> usize {
+        self.labels().len()
+    }
 
     /// Whether none was found.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The labels of series `i`.
-    fn labels(&self, i: usize) -> Labels;
+    /// The labels of all series; row `i` is series `i`.
+    fn labels(&self) -> &Arc<LabelTable>;
+
+    /// Roughly the memory the selection holds by itself, in bytes.
+    fn size_bytes(&self) -> usize;
 
     /// Appends the samples of series `i` in `[mint, maxt]` to `out`, staleness markers included.
     fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), StorageError>;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Column, Labels, Matcher, TimestampMs};
+use crate::model::{Column, LabelTable, Matcher, TimestampMs};
 use crate::promql::storage::{SelectHints, SelectedSeries, Storage, StorageError};
 use crate::tsdb::{Db, Selection};
 
@@ -23,12 +23,12 @@ impl Storage for MetricStorage {
 }
 
 impl SelectedSeries for Selected {
-    fn len(&self) -> usize {
-        self.0.len()
+    fn labels(&self) -> &Arc<LabelTable> {
+        self.0.label_table()
     }
 
-    fn labels(&self, i: usize) -> Labels {
-        self.0.labels(i)
+    fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
     }
 
     fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), StorageError> {

@@ -3,6 +3,7 @@
 pub mod json;
 mod labels;
 mod query;
+mod render;
 mod rules;
 mod status;
 mod targets;

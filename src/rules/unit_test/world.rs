@@ -129,7 +129,7 @@ impl RuleQuerier for World {
                 let mut column = Column::default();
                 found.read(i, from, to, &mut column)?;
                 if let (Some(t), Some(value)) = (column.t.last(), column.v.last()) {
-                    out.push(LastSample { labels: found.labels(i), t: *t, value: *value });
+                    out.push(LastSample { labels: found.labels().labels(i), t: *t, value: *value });
                 }
             }
             Ok(out)

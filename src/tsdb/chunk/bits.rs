@@ -42,7 +42,7 @@ impl<'a> BitReader<'a> {
 
     /// The next 57 bits or more, left-aligned; bits past the end are zero.
     #[inline]
-    fn window(&self) -> u64 {
+    pub(crate) fn window(&self) -> u64 {
         let byte = self.at >> 3;
         let rest = self.bytes.get(byte..).unwrap_or_default();
         let word = match rest.first_chunk::<8>() {
@@ -58,10 +58,22 @@ impl<'a> BitReader<'a> {
         word << (self.at & 7)
     }
 
+    /// Passes over `n` bits, past the end too; [`Self::is_inside`] tells.
+    #[inline]
+    pub(crate) fn skip(&mut self, n: u32) {
+        self.at += n as usize;
+    }
+
+    /// Whether nothing past the end has been passed over.
+    #[inline]
+    pub(crate) fn is_inside(&self) -> bool {
+        self.at <= self.bytes.len() * 8
+    }
+
     #[inline]
     fn advance(&mut self, n: u32) -> Option<()> {
-        self.at += n as usize;
-        (self.at <= self.bytes.len() * 8).then_some(())
+        self.skip(n);
+        self.is_inside().then_some(())
     }
 
     /// The next `n` bits, up to 64.
