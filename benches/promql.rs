@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use campanile::model::{Column, LabelTable, Labels, Matcher};
-use campanile::promql::{Engine, QueryOptions, SelectHints, SelectedSeries, Storage, StorageError};
+use campanile::promql::{Admit, Engine, QueryError, QueryOptions, SelectHints, SelectedSeries, Storage, StorageError};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const STEP: i64 = 15_000;
@@ -33,7 +33,12 @@ struct Decoded(Vec<(String, Arc<Series>)>);
 struct Found(Arc<Series>);
 
 impl Storage for Decoded {
-    fn select(&self, _: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError> {
+    fn select(
+        &self,
+        _: &SelectHints,
+        matchers: &[Matcher],
+        _: Admit<'_>,
+    ) -> Result<Box<dyn SelectedSeries>, QueryError> {
         let name = matchers.iter().find(|m| m.name() == "__name__").expect("a metric name").value();
         let (_, series) = self.0.iter().find(|(n, _)| n == name).expect("a known metric");
         Ok(Box::new(Found(series.clone())))

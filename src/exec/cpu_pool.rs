@@ -35,6 +35,13 @@ pub fn pool() -> &'static rayon::ThreadPool {
     &POOL
 }
 
+/// Runs `work` on a thread of its own and waits for it without blocking the runtime; only what it splits up comes to the pool. Work of
+/// one caller then never waits for that of another, of which some is long, and no thread of the pool takes up a second piece of work
+/// while it waits for helpers with the first. The caller bounds how much of this there is at once.
+pub async fn run_beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Lost)
+}
+
 /// Runs `work` on the pool and waits for it without blocking the runtime. If the caller goes away the result is dropped.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
     let (tx, rx) = tokio::sync::oneshot::channel();

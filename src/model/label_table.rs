@@ -190,9 +190,9 @@ impl LabelTable {
         rows(&parts, &ends).all(|part| seen.insert(part, 0).is_none())
     }
 
-    /// Roughly the memory it takes, in bytes.
+    /// Roughly the memory it takes, in bytes, without the labels themselves, which a store has anyway.
     pub fn size_bytes(&self) -> usize {
-        self.texts.iter().map(|t| t.len() + 16).sum::<usize>() + self.keys.len() * 4 + self.ends.len() * 8
+        self.texts.len() * 16 + self.keys.len() * 4 + self.ends.len() * 8
     }
 }
 

@@ -75,6 +75,11 @@ impl Charge {
         self.limits.take(samples, bytes)
     }
 
+    /// The bytes it stands for.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// A further part of the same query's budget.
     pub(crate) fn more(&self, bytes: u64) -> Result<Charge, QueryError> {
         self.limits.charge(0, bytes)

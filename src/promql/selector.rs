@@ -89,8 +89,10 @@ impl Selected {
 }
 
 fn select(cx: &Context<'_>, hints: &SelectHints, matchers: &[Matcher]) -> Result<Selected, QueryError> {
-    let series = cx.storage.select(hints, matchers)?;
-    let charge = cx.limits.charge(0, series.size_bytes() as u64)?;
+    let mut charge = cx.limits.charge(0, 0)?;
+    let series = cx.storage.select(hints, matchers, &mut |bytes| charge.grow(0, bytes))?;
+    // What was said before was a guess.
+    charge.grow(0, (series.size_bytes() as u64).saturating_sub(charge.bytes()))?;
     Ok(Selected { meta: SeriesMeta::of_table(series.labels().clone()), series, _charge: charge })
 }
 

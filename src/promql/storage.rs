@@ -7,6 +7,7 @@ pub use memory::MemoryStorage;
 use std::sync::Arc;
 
 use crate::model::{Column, LabelTable, Matcher, TimestampMs};
+use crate::promql::engine::QueryError;
 
 /// Why a store could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,10 +32,18 @@ pub struct SelectHints {
     pub range: i64,
 }
 
+/// Asked before memory is taken: by how many bytes a selection is about to grow. An error ends it.
+pub type Admit<'a> = &'a mut dyn FnMut(u64) -> Result<(), QueryError>;
+
 /// A store of series. The second implementation beside [`MemoryStorage`] is the one over the tsdb.
 pub trait Storage: Send + Sync {
     /// The series that satisfy all matchers and may have samples in the hinted time, sorted by labels.
-    fn select(&self, hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError>;
+    fn select(
+        &self,
+        hints: &SelectHints,
+        matchers: &[Matcher],
+        admit: Admit<'_>,
+    ) -> Result<Box<dyn SelectedSeries>, QueryError>;
 }
 
 /// The series found. It is read from several threads at once and holds what it needs.

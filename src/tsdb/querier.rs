@@ -201,6 +201,11 @@ fn put_in_order<T: Clone>(times: &mut Vec<TimestampMs>, values: &mut Vec<T>, fro
     }
 }
 
+/// So many series are captured by several threads; a thread costs as much as some hundred of them.
+const PARALLEL_SERIES: usize = 4096;
+/// More threads would wait for the same memory.
+const MAX_CAPTURING: usize = 8;
+
 /// Collects series from several places under common numbers for their labels.
 #[derive(Default)]
 pub(crate) struct Collector {
@@ -264,6 +269,41 @@ impl Collector {
         }
     }
 
+    /// The same by several threads where there are many: the series lie all over the memory, and to wait for it is most of the work.
+    ///
+    /// They are threads of their own and not those of the pool for queries: the caller holds the lock of the head, and a thread of the
+    /// pool may take up another query while it waits, which would ask for the same lock.
+    fn add_head_in_parallel(&mut self, head: &Head, slots: &[u32], mint: TimestampMs, maxt: TimestampMs) {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_CAPTURING);
+        if threads < 2 || slots.len() < PARALLEL_SERIES {
+            return self.add_head(head, slots.iter().copied(), mint, maxt);
+        }
+        let mut parts = slots.chunks(slots.len().div_ceil(threads));
+        let own = parts.next().unwrap_or_default();
+        let capture = |part: &[u32]| {
+            let mut collector = Collector::default();
+            collector.add_head(head, part.iter().copied(), mint, maxt);
+            collector
+        };
+        std::thread::scope(|scope| {
+            let started: Vec<_> = parts
+                .map(|part| {
+                    let name = std::thread::Builder::new().name("capture".to_owned());
+                    (part, name.spawn_scoped(scope, move || capture(part)))
+                })
+                .collect();
+            self.add_head(head, own.iter().copied(), mint, maxt);
+            for (part, thread) in started {
+                match thread.map(std::thread::ScopedJoinHandle::join) {
+                    Ok(Ok(collector)) => self.append(collector),
+                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                    // No thread to be had: then alone.
+                    Err(_) => self.add_head(head, part.iter().copied(), mint, maxt),
+                }
+            }
+        });
+    }
+
     /// Adds series of a block.
     pub(crate) fn add_block(
         &mut self,
@@ -308,15 +348,18 @@ impl Collector {
     }
 }
 
-/// See [`super::Db::select`].
+/// About what a series of a selection takes: itself, its labels' numbers, and the copy of its open chunk.
+const SERIES_BYTES: u64 = 256;
+
+/// See [`super::Db::select_within`].
 pub(crate) fn select(
     shared: &Shared,
     matchers: &[Matcher],
-    mint: TimestampMs,
-    maxt: TimestampMs,
-) -> Result<Selection, Error> {
+    (mint, maxt): (TimestampMs, TimestampMs),
+    admit: &mut dyn FnMut(u64) -> bool,
+) -> Result<Option<Selection>, Error> {
     if mint > maxt {
-        return Ok(Selection::default());
+        return Ok(Some(Selection::default()));
     }
     // The head is read first and the blocks under its lock: a cut changes both at once.
     let mut collector = Collector::default();
@@ -327,20 +370,27 @@ pub(crate) fn select(
         if head.max_t >= mint && maxt >= head.visible_from {
             let found = matching(&head.labels, matchers, |id| head.at(id).map_or(&[][..], |s| &s.pairs));
             let part = if blocks.is_empty() { &mut collector } else { &mut head_part };
-            part.add_head(&head, found.iter(), mint.max(head.visible_from), maxt);
+            if !admit(SERIES_BYTES * found.len()) {
+                return Ok(None);
+            }
+            let slots: Vec<u32> = found.iter().collect();
+            part.add_head_in_parallel(&head, &slots, mint.max(head.visible_from), maxt);
         }
         blocks
     };
     if blocks.is_empty() {
-        return Ok(collector.finish());
+        return Ok(Some(collector.finish()));
     }
     for block in &blocks {
         let Some(index) = shared.index_of(block) else { continue };
         let found = matching(&index.labels, matchers, |id| index.pairs(id));
+        if !admit(SERIES_BYTES * found.len()) {
+            return Ok(None);
+        }
         collector.add_block(block, &index, found.iter(), mint, maxt);
     }
     collector.append(head_part);
-    Ok(collector.finish())
+    Ok(Some(collector.finish()))
 }
 
 /// See [`super::Db::series`].

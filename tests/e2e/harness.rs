@@ -77,6 +77,7 @@ pub struct Server {
     pub port: u16,
     pub process: Process,
     pub http: reqwest::Client,
+    args: Vec<String>,
 }
 
 impl Server {
@@ -87,19 +88,32 @@ impl Server {
 
     /// The same with environment variables.
     pub async fn start_with(config: &str, env: &[(&str, &str)]) -> Server {
+        Self::start_all(config, env, &[]).await
+    }
+
+    /// The same with further arguments of the command line.
+    pub async fn start_args(config: &str, args: &[&str]) -> Server {
+        Self::start_all(config, &[], args).await
+    }
+
+    async fn start_all(config: &str, env: &[(&str, &str)], args: &[&str]) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         std::fs::write(dir.path().join("campanile.yml"), config.replace("{port}", &port.to_string())).unwrap();
-        let server = Server { process: Self::spawn(dir.path(), port, env), dir, port, http: client() };
+        let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        let process = Self::spawn(dir.path(), port, env, &args);
+        let server = Server { process, dir, port, http: client(), args };
         server.wait_ready().await;
         server
     }
 
-    fn spawn(dir: &Path, port: u16, env: &[(&str, &str)]) -> Process {
+    fn spawn(dir: &Path, port: u16, env: &[(&str, &str)], args: &[String]) -> Process {
         let config = format!("--config.file={}", dir.join("campanile.yml").display());
         let data = format!("--storage.path={}", dir.join("data").display());
         let address = format!("--web.listen-address=127.0.0.1:{port}");
-        Process::start_with(CAMPANILE, &["serve", &config, &data, &address], &dir.join("log"), env)
+        let mut all = vec!["serve", &config, &data, &address];
+        all.extend(args.iter().map(String::as_str));
+        Process::start_with(CAMPANILE, &all, &dir.join("log"), env)
     }
 
     /// Waits for `/-/ready`.
@@ -115,7 +129,7 @@ impl Server {
     pub async fn crash_and_restart(&mut self) {
         self.process.signal("KILL");
         self.process.wait(10).await;
-        self.process = Self::spawn(self.dir.path(), self.port, &[]);
+        self.process = Self::spawn(self.dir.path(), self.port, &[], &self.args);
         self.wait_ready().await;
     }
 

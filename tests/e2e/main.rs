@@ -6,9 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod crash;
+mod differential;
 mod flow;
 mod grafana;
 mod harness;
 mod life;
 mod loki;
+mod overload;
+mod prom_write;
 mod sinks;

@@ -8,7 +8,7 @@ use crate::harness::{Server, eventually, now_ms};
 use crate::prom_write::{Series, send};
 
 const SERIES: usize = 200_000;
-const MEMORY_MIB: u64 = 128;
+const MEMORY_MIB: u64 = 256;
 
 /// `m` has one value that counts up, `n` one label set for two of them.
 async fn fill(server: &Server, t: i64) {
@@ -45,7 +45,8 @@ fn worst() -> Vec<(String, u64)> {
     for _ in 0..30 {
         nested = format!("label_replace({nested}, \"x\", \"$1$1\", \"x\", \"(.*)\")");
     }
-    let nested = nested.replacen("label_replace(m, \"x\", \"$1$1\", \"x\"", "label_replace(m, \"x\", \"$1$1\", \"i\"", 1);
+    let nested =
+        nested.replacen("label_replace(m, \"x\", \"$1$1\", \"x\"", "label_replace(m, \"x\", \"$1$1\", \"i\"", 1);
     vec![
         ("{__name__=~\".+\"}".to_owned(), 1),
         ("rate({__name__=~\"m|n.*\"}[1h])".to_owned(), 1),

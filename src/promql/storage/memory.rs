@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::model::histogram::CounterResetHint;
 use crate::model::sample::is_stale_nan;
 use crate::model::{Column, FloatHistogram, LabelTable, Labels, Matcher, TimestampMs};
-use crate::promql::storage::{SelectHints, SelectedSeries, Storage, StorageError};
+use crate::promql::engine::QueryError;
+use crate::promql::storage::{Admit, SelectHints, SelectedSeries, Storage, StorageError};
 
 #[derive(Clone, Debug)]
 enum Stored {
@@ -97,7 +98,12 @@ struct Found {
 }
 
 impl Storage for MemoryStorage {
-    fn select(&self, hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError> {
+    fn select(
+        &self,
+        hints: &SelectHints,
+        matchers: &[Matcher],
+        _admit: Admit<'_>,
+    ) -> Result<Box<dyn SelectedSeries>, QueryError> {
         let (labels, columns): (Vec<&Labels>, Vec<Column>) = self
             .series
             .iter()
@@ -146,7 +152,7 @@ mod tests {
         let all = [CounterResetHint::Unknown, CounterResetHint::NotReset, CounterResetHint::Unknown];
         for start in 1..=3 {
             let hints = SelectHints { start, end: 10, ..SelectHints::default() };
-            let found = s.select(&hints, &[Matcher::equal("a", "1")]).unwrap();
+            let found = s.select(&hints, &[Matcher::equal("a", "1")], &mut |_| Ok(())).unwrap();
             let mut c = Column::default();
             found.read(0, start, 10, &mut c).unwrap();
             let got: Vec<_> = c.h.iter().map(|h| h.counter_reset_hint).collect();

@@ -207,12 +207,19 @@ pub(crate) fn decode_between(
     let mut v = r.take(64)?;
     let (mut t, mut delta) = (first_t, 0i64);
     let (mut trailing, mut significant) = (0u32, 0u32);
-    times.reserve(n);
-    values.reserve(n);
-    if t >= mint {
-        times.push(t);
-        values.push(f64::from_bits(v));
-    }
+    // Each sample is written to the next place, which only moves on if the sample is wanted.
+    let (had_times, had_values) = (times.len(), values.len());
+    times.resize(had_times + n, 0);
+    values.resize(had_values + n, 0.0);
+    let (t_places, v_places) = (times.get_mut(had_times..)?, values.get_mut(had_values..)?);
+    let mut taken = 0usize;
+    let mut put = |t: TimestampMs, v: u64| {
+        if let (Some(t_place), Some(v_place)) = (t_places.get_mut(taken), v_places.get_mut(taken)) {
+            (*t_place, *v_place) = (t, f64::from_bits(v));
+        }
+        taken += usize::from(t >= mint);
+    };
+    put(t, v);
     for _ in 1..n {
         let mut w = r.window();
         // Bits of the window that are used up. At least 57 are valid.
@@ -248,11 +255,10 @@ pub(crate) fn decode_between(
         if t > maxt {
             break;
         }
-        if t >= mint {
-            times.push(t);
-            values.push(f64::from_bits(v));
-        }
+        put(t, v);
     }
+    times.truncate(had_times + taken);
+    values.truncate(had_values + taken);
     r.is_inside().then_some(())
 }
 
