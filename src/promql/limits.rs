@@ -68,11 +68,12 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Takes more; fails where that is too much, with what was taken given back only when this is dropped.
+    /// Takes more; fails, and takes nothing, where that is too much.
     pub(crate) fn grow(&mut self, samples: u64, bytes: u64) -> Result<(), QueryError> {
+        self.limits.take(samples, bytes)?;
         self.samples += samples;
         self.bytes += bytes;
-        self.limits.take(samples, bytes)
+        Ok(())
     }
 
     /// The bytes it stands for.
@@ -117,21 +118,28 @@ impl Limits {
         Ok(charge)
     }
 
+    /// What is refused is not taken for a moment either, so that a huge wish does not make small ones of others fail.
     fn take(&self, samples: u64, bytes: u64) -> Result<(), QueryError> {
-        let total = self.samples.fetch_add(samples, Ordering::Relaxed) + samples;
-        let total_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let of_all = self.budget.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.peak_samples.fetch_max(total, Ordering::Relaxed);
-        if total > self.max_samples {
+        let add = |to: &AtomicU64, n: u64, limit: u64| {
+            let sum = |now: u64| now.checked_add(n).filter(|sum| *sum <= limit);
+            to.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).map(|before| before + n)
+        };
+        let total = add(&self.samples, samples, self.max_samples);
+        let held = total.unwrap_or_else(|now| now.saturating_add(samples));
+        self.peak_samples.fetch_max(held, Ordering::Relaxed);
+        if total.is_err() {
             return Err(QueryError::TooManySamples { limit: self.max_samples });
         }
-        if total_bytes > self.budget.for_one() {
-            return Err(QueryError::TooMuchMemory { limit_bytes: self.budget.for_one() });
-        }
         let limit = self.budget.limit_bytes;
-        let reserved = if total_bytes > limit >> LARGE_SHIFT { limit >> RESERVED_SHIFT } else { 0 };
-        if of_all > limit - reserved {
-            return Err(QueryError::OutOfMemory { limit_bytes: limit, own_bytes: total_bytes });
+        let Ok(own) = add(&self.bytes, bytes, self.budget.for_one()) else {
+            self.samples.fetch_sub(samples, Ordering::Relaxed);
+            return Err(QueryError::TooMuchMemory { limit_bytes: self.budget.for_one() });
+        };
+        let reserved = if own > limit >> LARGE_SHIFT { limit >> RESERVED_SHIFT } else { 0 };
+        if add(&self.budget.used, bytes, limit - reserved).is_err() {
+            self.samples.fetch_sub(samples, Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(QueryError::OutOfMemory { limit_bytes: limit, own_bytes: own });
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::head::series::Captured;
 use super::label_index::LabelIndex;
 use super::matching::matching;
 use super::shared::Shared;
+use crate::exec::cpu_pool;
 use crate::model::{Column, LabelTable, Labels, Matcher, TimestampMs};
 
 /// The result of [`super::Db::select`]; holds what it needs alive, can be read from several threads.
@@ -22,6 +23,16 @@ pub struct Selection {
     labels: Arc<LabelTable>,
     items: Vec<Item>,
     blocks: Vec<Arc<Block>>,
+}
+
+impl Drop for Selection {
+    /// Ten thousands of small pieces of memory take milliseconds to give back, for which nobody should wait.
+    fn drop(&mut self) {
+        let items = std::mem::take(&mut self.items);
+        if items.len() >= PARALLEL_SERIES {
+            cpu_pool::pool().spawn(move || drop(items));
+        }
+    }
 }
 
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Queries that nobody should ask, many at once: the server stays within its memory, answers all of them, and goes on scraping.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Server, eventually, now_ms};
@@ -83,15 +83,15 @@ async fn the_worst_queries_at_once_leave_the_server_well() {
     eventually(up, 20, async || (!server.instant(up).await.is_empty()).then_some(())).await;
     let before = rss_mib(&server);
 
-    let (done, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let peak = Arc::new(AtomicU64::new(0));
     let watch = {
-        let (done, peak, pid) = (done.clone(), peak.clone(), server.process.0.id());
-        std::thread::spawn(move || {
-            while !done.load(Ordering::Relaxed) {
+        let (peak, pid) = (peak.clone(), server.process.0.id());
+        tokio::spawn(async move {
+            loop {
                 let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
                 let resident = pages.split(' ').nth(1).and_then(|p| p.parse::<u64>().ok()).unwrap_or(0);
-                peak.fetch_max(resident * 4096 >> 20, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(10));
+                peak.fetch_max((resident * 4096) >> 20, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
     };
@@ -132,8 +132,7 @@ async fn the_worst_queries_at_once_leave_the_server_well() {
         answers.push(a.await.unwrap());
     }
     let took = Duration::from_millis((now_ms() - begun) as u64);
-    done.store(true, Ordering::Relaxed);
-    watch.join().unwrap();
+    watch.abort();
     let peak = peak.load(Ordering::Relaxed);
     for (query, status, bytes, text) in &answers {
         assert!([200, 422, 503].contains(status), "{query}: {status}: {text}");
