@@ -65,22 +65,6 @@ pub struct MetricQueries {
 /// How many queries may wait for each that may run: a dashboard of thirty panels opened by several people at once.
 const WAITING_PER_PLACE: usize = 20;
 
-/// Counts a query as running until it is dropped, if by a panic.
-struct Running;
-
-impl Running {
-    fn begin() -> Self {
-        RUNNING.inc();
-        Running
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        RUNNING.dec();
-    }
-}
-
 impl MetricQueries {
     /// Over a store, `concurrency` queries at once.
     pub fn new(db: Arc<Db>, engine: Engine, concurrency: usize) -> Self {
@@ -128,12 +112,13 @@ impl MetricQueries {
     ) -> Result<QueryResult, MetricQueryError> {
         let permit = self.permits.acquire().await?;
         let (storage, engine) = (self.storage.clone(), self.engine.clone());
-        let result = cpu_pool::run_beside(move || {
-            let _running = Running::begin();
+        let result = cpu_pool::run(move || {
+            RUNNING.inc();
             let result = match times {
                 Times::Instant(t) => engine.instant(storage.as_ref(), &expr, t, options),
                 Times::Range { start, end, step } => engine.range(storage.as_ref(), &expr, start, end, step, options),
             };
+            RUNNING.dec();
             drop(permit);
             result
         })

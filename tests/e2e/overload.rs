@@ -50,7 +50,7 @@ fn worst() -> Vec<(String, u64)> {
     vec![
         ("{__name__=~\".+\"}".to_owned(), 1),
         ("rate({__name__=~\"m|n.*\"}[1h])".to_owned(), 1),
-        ("quantile_over_time(0.9, {i=~\".*\"}[3h])".to_owned(), 1),
+        ("quantile_over_time(0.9, {i=~\".+\"}[3h])".to_owned(), 1),
         ("max_over_time(sum_over_time(m[10m:1s])[30m:1s])".to_owned(), 10),
         ("stddev_over_time(rate(m[5m])[2h:1s])".to_owned(), 60),
         ("sum(max_over_time(m[2h:100ms]))".to_owned(), 60),
@@ -73,13 +73,19 @@ fn worst() -> Vec<(String, u64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_worst_queries_at_once_leave_the_server_well() {
-    let config = "scrape_configs: [{job_name: self, scrape_interval: 1s, scrape_timeout: 1s, \
-                  static_configs: [{targets: ['127.0.0.1:{port}']}]}]\n";
+    let app = axum::Router::new().route("/metrics", axum::routing::get(async || "heart_beats_total 1\n"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let config = format!(
+        "scrape_configs: [{{job_name: beats, scrape_interval: 1s, scrape_timeout: 1s, \
+         static_configs: [{{targets: ['{target}']}}]}}]\n"
+    );
     let memory = format!("--query.max-memory={MEMORY_MIB}MiB");
-    let server = Server::start_args(config, &[&memory, "--query.timeout=10s"]).await;
+    let server = Server::start_args(&config, &[&memory, "--query.timeout=10s"]).await;
     let t = now_ms();
     fill(&server, t).await;
-    let up = "count_over_time(up{job=\"self\"}[1m]) > 2";
+    let up = "count_over_time(up{job=\"beats\"}[1m]) > 2";
     eventually(up, 20, async || (!server.instant(up).await.is_empty()).then_some(())).await;
     let before = rss_mib(&server);
 
@@ -111,7 +117,7 @@ async fn the_worst_queries_at_once_leave_the_server_well() {
             };
             let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
             let request = http
-                .post(format!("{url}api/v1/{path}"))
+                .post(format!("{url}/api/v1/{path}"))
                 .header("content-type", "application/x-www-form-urlencoded")
                 .body(form);
             let mut answer = request.send().await.unwrap();
@@ -144,12 +150,12 @@ async fn the_worst_queries_at_once_leave_the_server_well() {
     }
     assert!(answers.iter().any(|a| a.1 == 422) && answers.iter().any(|a| a.1 == 200), "{answers:?}");
     println!("{took:?}, memory before {before} MiB, at most {peak} MiB");
-    // The budget, and half as much again for what the allocator keeps and for requests and answers under way.
-    assert!(peak <= before + MEMORY_MIB * 3 / 2 + 32, "{before} MiB before, {peak} MiB at most");
+    // The budget, and as much again for what the allocator has not given back yet and for requests and answers under way.
+    assert!(peak <= before + 2 * MEMORY_MIB, "{before} MiB before, {peak} MiB at most");
 
     // No scrape was left out meanwhile.
     let seconds = took.as_secs() + 2;
-    let scraped = server.get("/api/v1/query", &[("query", &format!("up{{job=\"self\"}}[{seconds}s]"))]).await;
+    let scraped = server.get("/api/v1/query", &[("query", &format!("up{{job=\"beats\"}}[{seconds}s]"))]).await;
     let points = scraped["data"]["result"][0]["values"].as_array().unwrap().clone();
     let times: Vec<f64> = points.iter().map(|p| p[0].as_f64().unwrap()).collect();
     assert!(points.iter().all(|p| p[1] == "1"), "{points:?}");

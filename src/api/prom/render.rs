@@ -53,8 +53,10 @@ pub(super) async fn answer(mut result: QueryResult, limit: Option<usize>, stats:
         && let Some(held) = result.held.more(estimate as u64)
     {
         let shared = result.clone();
-        let written = cpu_pool::run(move || {
-            let mut parts: Vec<Bytes> = pieces.par_iter().map(|p| Bytes::from(write_piece(&shared.value, p))).collect();
+        // Not behind the queries that wait: this one has had its turn.
+        let written = tokio::task::spawn_blocking(move || {
+            let write = || pieces.par_iter().map(|p| Bytes::from(write_piece(&shared.value, p))).collect();
+            let mut parts: Vec<Bytes> = cpu_pool::pool().install(write);
             parts.insert(0, Bytes::from(head(&shared.value)));
             parts.push(Bytes::from(tail(&shared, stats)));
             parts

@@ -137,6 +137,9 @@ const CHECK_VALUES: usize = 1 << 20;
 struct Joining<'a> {
     op: &'a VectorOp,
     work: &'a Work<'a>,
+    /// The steps at which the "many" side has any value, where that matters: as in Prometheus, nothing is looked at where a side is
+    /// empty.
+    many_there: Option<&'a [bool]>,
     results: Results,
     notes: &'a mut Annotations,
     /// Values since the last check.
@@ -158,14 +161,26 @@ pub fn vectors(
     // `fill_left` stands in for a missing series of the "many" side, whichever side that is.
     let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
     let groups = groups(&many, &one, matching);
+    let many_there = if groups.iter().any(|g| g.one.len() > 1) && fill_many.is_none() && fill_one.is_none() {
+        Some(steps_with_values(&many, work.steps))
+    } else {
+        None
+    };
+    let many_there = many_there.as_deref();
     let all: Vec<usize> = (0..groups.len()).collect();
     let (parts, new_notes) = Source::for_batches(&all, |batch, scratch| {
         let notes = &mut scratch.notes;
-        let mut joining = Joining { op, work, results: Results::default(), notes, looked_at: CHECK_VALUES };
+        let mut joining = Joining { op, work, many_there, results: Results::default(), notes, looked_at: CHECK_VALUES };
         for g in batch.iter().filter_map(|i| groups.get(*i)) {
             let nothing = (g.one.is_empty() && fill_one.is_none()) || (g.many.is_empty() && fill_many.is_none());
             if !nothing {
                 joining.group(g, fill_many, fill_one, swapped)?;
+            } else if g.one.len() > 1 {
+                // Nobody asks for them, but they are ambiguous all the same.
+                for i in 0..work.steps {
+                    joining.look(g.one.len())?;
+                    joining.single(g, i, swapped)?;
+                }
             }
         }
         joining.results.series.retain(|s| s.values.any_present());
@@ -179,6 +194,16 @@ pub fn vectors(
     Ok(SeriesSet::new(results.series))
 }
 
+fn steps_with_values(set: &SeriesSet, steps: usize) -> Vec<bool> {
+    let mut there = vec![false; steps];
+    for s in &set.series {
+        for (i, there) in there.iter_mut().enumerate().filter(|(_, there)| !**there) {
+            *there = s.values.is_present(i);
+        }
+    }
+    there
+}
+
 fn not_unique() -> QueryError {
     QueryError::Execution("multiple matches for labels: grouping labels must ensure unique matches".to_owned())
 }
@@ -188,7 +213,8 @@ impl Joining<'_> {
     fn single<'g>(&self, g: &'g Group<'_>, i: usize, swapped: bool) -> Result<Option<&'g StepSeries>, QueryError> {
         let mut there = g.one.iter().copied().filter(|s| s.values.is_present(i));
         let first = there.next();
-        if let (Some(a), Some(b)) = (first, there.next()) {
+        let looked_at = self.many_there.is_none_or(|m| m.get(i).copied().unwrap_or(false));
+        if let (Some(a), Some(b), true) = (first, there.next(), looked_at) {
             let side = if swapped { "left" } else { "right" };
             return Err(QueryError::Execution(format!(
                 "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];\
