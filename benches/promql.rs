@@ -6,14 +6,26 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use campanile::model::{Column, Labels, Matcher};
-use campanile::promql::{Engine, QueryOptions, SelectHints, SelectedSeries, Storage, StorageError};
+use campanile::model::{Column, LabelTable, Labels, Matcher};
+use campanile::promql::{Admit, Engine, QueryError, QueryOptions, SelectHints, SelectedSeries, Storage, StorageError};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const STEP: i64 = 15_000;
 const SAMPLES: i64 = 240;
 
-type Series = Vec<(Labels, Column)>;
+/// Series in order of their labels.
+struct Series {
+    labels: Arc<LabelTable>,
+    columns: Vec<Column>,
+}
+
+impl Series {
+    fn of(mut series: Vec<(Labels, Column)>) -> Self {
+        series.sort_by(|a, b| a.0.cmp(&b.0));
+        let labels = Arc::new(LabelTable::from_sorted(series.iter().map(|s| &s.0)));
+        Series { labels, columns: series.into_iter().map(|s| s.1).collect() }
+    }
+}
 
 /// Series by metric name, as a store hands them out: sorted, decoded on reading.
 struct Decoded(Vec<(String, Arc<Series>)>);
@@ -21,7 +33,12 @@ struct Decoded(Vec<(String, Arc<Series>)>);
 struct Found(Arc<Series>);
 
 impl Storage for Decoded {
-    fn select(&self, _: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError> {
+    fn select(
+        &self,
+        _: &SelectHints,
+        matchers: &[Matcher],
+        _: Admit<'_>,
+    ) -> Result<Box<dyn SelectedSeries>, QueryError> {
         let name = matchers.iter().find(|m| m.name() == "__name__").expect("a metric name").value();
         let (_, series) = self.0.iter().find(|(n, _)| n == name).expect("a known metric");
         Ok(Box::new(Found(series.clone())))
@@ -29,16 +46,16 @@ impl Storage for Decoded {
 }
 
 impl SelectedSeries for Found {
-    fn len(&self) -> usize {
-        self.0.len()
+    fn labels(&self) -> &Arc<LabelTable> {
+        &self.0.labels
     }
 
-    fn labels(&self, i: usize) -> Labels {
-        self.0[i].0.clone()
+    fn size_bytes(&self) -> usize {
+        0
     }
 
     fn read(&self, i: usize, mint: i64, maxt: i64, out: &mut Column) -> Result<(), StorageError> {
-        let c = &self.0[i].1;
+        let c = &self.0.columns[i];
         let (from, to) = (c.t.partition_point(|t| *t < mint), c.t.partition_point(|t| *t <= maxt));
         out.t.extend_from_slice(&c.t[from..to]);
         out.v.extend_from_slice(&c.v[from..to]);
@@ -57,7 +74,7 @@ fn series(pairs: &[(&str, &str)], slope: f64) -> (Labels, Column) {
 
 fn data() -> Decoded {
     let modes = ["idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"];
-    let mut cpu = Series::new();
+    let mut cpu = Vec::new();
     for host in 0..1250 {
         for (i, mode) in modes.iter().enumerate() {
             let instance = format!("host-{host}");
@@ -67,7 +84,7 @@ fn data() -> Decoded {
             ));
         }
     }
-    let mut buckets = Series::new();
+    let mut buckets = Vec::new();
     for host in 0..300 {
         for (i, le) in ["0.01", "0.05", "0.1", "0.5", "1", "2.5", "10", "+Inf"].iter().enumerate() {
             let instance = format!("host-{host}");
@@ -75,7 +92,7 @@ fn data() -> Decoded {
             buckets.push(series(&labels, (i + 1) as f64));
         }
     }
-    let sized = |name: &str| -> Series {
+    let sized = |name: &str| -> Vec<(Labels, Column)> {
         (0..5000)
             .map(|i| {
                 let instance = format!("host-{i}");
@@ -83,7 +100,7 @@ fn data() -> Decoded {
             })
             .collect()
     };
-    let named = |n: &str, s: Series| (n.to_owned(), Arc::new(s));
+    let named = |n: &str, s: Vec<(Labels, Column)>| (n.to_owned(), Arc::new(Series::of(s)));
     Decoded(vec![
         named("cpu_seconds_total", cpu),
         named("latency_bucket", buckets),
@@ -101,6 +118,12 @@ fn bench(c: &mut Criterion) {
         ("sum_by_rate_10k_series_221_steps", "sum by (mode) (rate(cpu_seconds_total[5m]))"),
         ("histogram_quantile_2400_buckets", "histogram_quantile(0.99, sum by (le) (rate(latency_bucket[5m])))"),
         ("join_5k_series", "sum(avail / on (instance) size)"),
+        (
+            "sum_by_rate_of_uneven_steps",
+            "sum by (mode) (rate(cpu_seconds_total[5m] offset 7s)) + sum by (mode) (rate(cpu_seconds_total[61s]))",
+        ),
+        ("topk_10k_series", "topk(10, cpu_seconds_total)"),
+        ("sum_by_label_10k_series", "sum by (instance) (cpu_seconds_total)"),
         ("max_over_time_10k_series", "max by (mode) (max_over_time(cpu_seconds_total[10m]))"),
     ] {
         group.bench_function(name, |b| {

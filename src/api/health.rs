@@ -5,7 +5,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::ApiState;
-use crate::exec::cpu_pool;
 use crate::telemetry::metrics;
 
 pub(super) async fn healthy() -> &'static str {
@@ -28,7 +27,8 @@ pub(super) async fn reload(State(state): State<ApiState>) -> Response {
 }
 
 pub(super) async fn own_metrics() -> Response {
-    match cpu_pool::run(metrics::render).await {
+    // Short, and asked for when the server is busy above all: it does not wait in the row of the queries.
+    match tokio::task::spawn_blocking(metrics::render).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }

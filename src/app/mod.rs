@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::alerting::{AlertingHandle, AlertingOptions};
 use crate::api::{self, ApiState, Readiness, Reload};
+use crate::config::bytesize::ByteSize;
 use crate::config::features::Features;
 use crate::config::storage::WalSync;
 use crate::config::{ConfigDuration, Loaded, Problem, Problems};
@@ -54,6 +55,8 @@ pub struct AppOptions {
     pub query_timeout_ms: i64,
     /// Samples a query may hold.
     pub query_max_samples: usize,
+    /// Bytes of memory that all PromQL queries may take; 0 for a quarter of what the machine has.
+    pub query_max_memory: u64,
     /// Queries at once.
     pub query_max_concurrency: usize,
     /// How far back instant selectors look.
@@ -134,6 +137,7 @@ impl App {
 
         let engine = Engine::new(EngineOptions {
             max_samples: options.query_max_samples as u64,
+            memory_budget_bytes: query_memory(options.query_max_memory),
             timeout: Duration::from_millis(options.query_timeout_ms.unsigned_abs()),
             lookback_delta_ms: options.query_lookback_ms,
             subquery_step_ms: loaded.config.global.evaluation().as_ms(),
@@ -372,6 +376,16 @@ fn own_metrics() {
     build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 }
 
+/// What queries may take of the machine's memory where nothing is said: the stores, the page cache and the answers need the rest.
+fn query_memory(asked: u64) -> u64 {
+    /// Enough for a dashboard over some hundred thousand series; less makes no sense on a machine that can hold them.
+    const LEAST: u64 = 256 << 20;
+    match asked {
+        0 => (crate::host::usable_memory_bytes() / 4).max(LEAST),
+        asked => asked,
+    }
+}
+
 fn flags(options: &AppOptions) -> Vec<(String, String)> {
     let duration = crate::text::duration::format_ms;
     vec![
@@ -382,6 +396,7 @@ fn flags(options: &AppOptions) -> Vec<(String, String)> {
         ("web.enable-admin-api".to_owned(), options.enable_admin_api.to_string()),
         ("query.timeout".to_owned(), duration(options.query_timeout_ms)),
         ("query.max-samples".to_owned(), options.query_max_samples.to_string()),
+        ("query.max-memory".to_owned(), ByteSize(options.query_max_memory).to_string()),
         ("query.max-concurrency".to_owned(), options.query_max_concurrency.to_string()),
         ("query.lookback-delta".to_owned(), duration(options.query_lookback_ms)),
         ("enable-feature".to_owned(), options.enable_feature.join(",")),

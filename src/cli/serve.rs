@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::app::{App, AppOptions};
 use crate::cli::{fail, runtime};
+use crate::config::bytesize::ByteSize;
 use crate::telemetry::tracing_setup::{self, LogFormat};
 
 /// Paths and addresses; everything else stands in the configuration file, which can be reloaded.
@@ -36,6 +37,9 @@ pub struct ServeArgs {
     /// How many samples a query may hold in memory at once.
     #[arg(long = "query.max-samples", value_name = "N", default_value_t = 50_000_000)]
     pub query_max_samples: usize,
+    /// How much memory all PromQL queries together may take; one may take half of it. 0 for a quarter of what the machine has.
+    #[arg(long = "query.max-memory", value_name = "SIZE", default_value = "0", value_parser = ByteSize::parse)]
+    pub query_max_memory: ByteSize,
     /// How many queries may run at once.
     #[arg(long = "query.max-concurrency", value_name = "N", default_value_t = 20)]
     pub query_max_concurrency: usize,
@@ -77,6 +81,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         external_url: args.external_url.clone(),
         query_timeout_ms: args.query_timeout,
         query_max_samples: args.query_max_samples,
+        query_max_memory: args.query_max_memory.0,
         query_max_concurrency: args.query_max_concurrency,
         query_lookback_ms: args.query_lookback_delta,
         enable_feature: args.enable_feature.clone(),

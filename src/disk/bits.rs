@@ -43,26 +43,42 @@ impl<'a> BitReader<'a> {
 
     /// The next 57 bits or more, left-aligned; bits past the end are zero.
     #[inline]
-    fn window(&self) -> u64 {
+    pub(crate) fn window(&self) -> u64 {
         let byte = self.at >> 3;
-        let rest = self.bytes.get(byte..).unwrap_or_default();
-        let word = match rest.first_chunk::<8>() {
+        let word = match self.bytes.get(byte..).and_then(|rest| rest.first_chunk::<8>()) {
             Some(b) => u64::from_be_bytes(*b),
-            None => {
-                let mut padded = [0u8; 8];
-                for (to, from) in padded.iter_mut().zip(rest) {
-                    *to = *from;
-                }
-                u64::from_be_bytes(padded)
-            }
+            None => self.last_bytes(byte),
         };
         word << (self.at & 7)
     }
 
+    /// The last bytes, filled up with zeros. Apart, because it happens once in a chunk.
+    #[cold]
+    #[inline(never)]
+    fn last_bytes(&self, from: usize) -> u64 {
+        let mut padded = [0u8; 8];
+        for (to, from) in padded.iter_mut().zip(self.bytes.get(from..).unwrap_or_default()) {
+            *to = *from;
+        }
+        u64::from_be_bytes(padded)
+    }
+
+    /// Passes over `n` bits, past the end too; [`Self::is_inside`] tells.
+    #[inline]
+    pub(crate) fn skip(&mut self, n: u32) {
+        self.at += n as usize;
+    }
+
+    /// Whether nothing past the end has been passed over.
+    #[inline]
+    pub(crate) fn is_inside(&self) -> bool {
+        self.at <= self.bytes.len() * 8
+    }
+
     #[inline]
     fn advance(&mut self, n: u32) -> Option<()> {
-        self.at += n as usize;
-        (self.at <= self.bytes.len() * 8).then_some(())
+        self.skip(n);
+        self.is_inside().then_some(())
     }
 
     /// The next `n` bits, up to 64.

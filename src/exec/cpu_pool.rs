@@ -1,6 +1,8 @@
-//! A bounded pool of threads for work that would block the runtime.
+//! Work that computes and would block the runtime: threads for it, and a pool of helpers among which it is split.
 
 use std::sync::{Arc, LazyLock};
+
+use tokio::sync::Semaphore;
 
 /// The work was dropped before it gave a result, because it panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,12 +32,21 @@ pub fn pool() -> &'static rayon::ThreadPool {
     &POOL
 }
 
-/// Runs `work` on the pool and waits for it without blocking the runtime. If the caller goes away the result is dropped.
+/// Pieces of work under way for each core. A few more than cores, so that a short one need not wait for the end of a long one; not many,
+/// because each holds memory, and because the rest of the process wants to be heard.
+const PER_CORE: usize = 2;
+
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(PER_CORE * POOL.current_num_threads()));
+
+/// Runs `work` on a thread of its own and waits for it without blocking the runtime; what it splits up comes to the pool. So no thread of
+/// the pool takes up a second piece of work while it waits for helpers with the first. Two pieces for each core run at once, the others
+/// wait in the order in which they came. If the caller goes away before `work` has begun it never does, later its result is dropped.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
-    let (tx, rx) = tokio::sync::oneshot::channel();
-    POOL.spawn(move || {
-        // An error means that the caller went away, which is fine.
-        let _gone = tx.send(work());
+    let place = PLACES.acquire().await.map_err(|_| Lost)?;
+    let result = tokio::task::spawn_blocking(move || {
+        // Free only when the work is done, even if nobody waits for it any more.
+        let _place = place;
+        work()
     });
-    rx.await.map_err(|_| Lost)
+    result.await.map_err(|_| Lost)
 }

@@ -13,11 +13,14 @@ mod memory;
 mod network;
 mod protocols;
 mod system;
+mod usable_memory;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use families::Families;
+
+pub use usable_memory::usable_memory_bytes;
 
 /// Why a group of metrics is missing.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use crate::promql::aggregate::{self, Param, aggregate};
 use crate::promql::annotations::Annotations;
 use crate::promql::ast::{AggregateOp, BinaryOp};
 use crate::promql::binary::{self, ScalarSide};
-use crate::promql::limits::Limits;
+use crate::promql::limits::{Limits, MemoryBudget};
 use crate::promql::series_set::{SeriesSet, StepSeries, StepValues};
 use crate::promql::source::Source;
 use crate::text::go_regex::GoRegex;
@@ -92,7 +92,7 @@ fn aligned(start_ns: i64, end_ns: i64, step_ns: i64) -> Result<Steps, QueryError
 
 /// The account that PromQL's code asks for. Points were counted when they were gathered, so it has no bound of its own.
 fn unbounded(run: &Run<'_>) -> std::sync::Arc<Limits> {
-    Limits::new(u64::MAX, u64::MAX, run.options.timeout, CancellationToken::new())
+    Limits::new(u64::MAX, MemoryBudget::new(u64::MAX), run.options.timeout, CancellationToken::new())
 }
 
 fn execution(e: impl std::fmt::Display) -> QueryError {
@@ -221,9 +221,13 @@ fn operation(run: &mut Run<'_>, b: &Binary, steps: Steps) -> Result<Value, Query
                 return Ok(Value::Vector(binary::set_operation(b.op, l, r, &b.matching)));
             }
             let op = binary::VectorOp { op: b.op, return_bool: b.return_bool, span: b.op_span };
-            binary::vectors(&op, l, r, &b.matching, steps.count, &mut notes)
-                .map(Value::Vector)
-                .map_err(|e| QueryError::Matching(e.to_string()))
+            let run = &*run;
+            let check = || run.check().map_err(|_| crate::promql::QueryError::Canceled);
+            let work = binary::Work { matching: &b.matching, steps: steps.count, check: &check };
+            binary::vectors(&op, l, r, &work, &mut notes).map(Value::Vector).map_err(|e| match run.check() {
+                Err(stopped) => stopped,
+                Ok(()) => QueryError::Matching(e.to_string()),
+            })
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::model::TimestampMs;
+use crate::text::decimal::write_whole;
 
 /// The bit pattern of the NaN that marks a series as stale (`value.StaleNaN` of Prometheus).
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
@@ -33,22 +34,36 @@ pub struct Sample {
 pub fn write_value(out: &mut String, v: f64) {
     if v.is_nan() {
         out.push_str("NaN");
-    } else if v.is_infinite() {
+        return;
+    }
+    if v.is_infinite() {
         out.push_str(if v > 0.0 { "+Inf" } else { "-Inf" });
-    } else {
-        let a = v.abs();
-        // The write! target is a String, which cannot fail.
-        if a != 0.0 && !(1e-6..1e21).contains(&a) {
-            let s = format!("{v:e}");
-            let (mantissa, exponent) = s.split_once('e').unwrap_or((&s, "0"));
-            let (sign, digits) = match exponent.strip_prefix('-') {
-                Some(d) => ('-', d),
-                None => ('+', exponent),
-            };
-            let _ok = write!(out, "{mantissa}e{sign}{digits:0>2}");
-        } else {
-            let _ok = write!(out, "{v}");
+        return;
+    }
+    // Most samples are whole numbers. Up to 2^53 all of them are exact.
+    let a = v.abs();
+    if a < 9e15 && a.fract() == 0.0 {
+        if v.is_sign_negative() {
+            out.push('-');
         }
+        write_whole(out, a as u64);
+    } else if (1e-6..1e21).contains(&a) {
+        let mut buffer = zmij::Buffer::new();
+        let digits = buffer.format_finite(v);
+        if digits.contains('e') {
+            // The target is a String, which cannot fail.
+            let _ok = write!(out, "{v}");
+        } else {
+            out.push_str(digits.strip_suffix(".0").unwrap_or(digits));
+        }
+    } else {
+        let s = format!("{v:e}");
+        let (mantissa, exponent) = s.split_once('e').unwrap_or((&s, "0"));
+        let (sign, digits) = match exponent.strip_prefix('-') {
+            Some(d) => ('-', d),
+            None => ('+', exponent),
+        };
+        let _ok = write!(out, "{mantissa}e{sign}{digits:0>2}");
     }
 }
 
@@ -61,7 +76,25 @@ pub fn format_value(v: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// The quick ways give what the standard library prints, and that reads back as the same value.
+        #[test]
+        fn every_way_prints_the_shortest_form(bits in any::<u64>(), whole in any::<i64>(), cents in any::<i32>()) {
+            for v in [f64::from_bits(bits), whole as f64, f64::from(cents) / 100.0, f64::from(cents) * 1e12, f64::from(cents) / 3e6] {
+                let text = format_value(v);
+                if v.is_finite() && (v == 0.0 || (1e-6..1e21).contains(&v.abs())) {
+                    prop_assert_eq!(&text, &format!("{v}"));
+                }
+                if v.is_finite() {
+                    prop_assert_eq!(text.parse::<f64>().map(f64::to_bits), Ok(v.to_bits()));
+                }
+            }
+        }
+    }
 
     #[test]
     fn values_look_as_in_go() {

@@ -4,7 +4,6 @@ mod fold;
 mod pick;
 mod values;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -16,11 +15,12 @@ use crate::promql::annotations::Annotations;
 use crate::promql::ast::AggregateOp;
 use crate::promql::engine::QueryError;
 use crate::promql::limits::Limits;
+use crate::promql::series_meta::group_built;
 use crate::promql::series_set::{SeriesSet, StepSeries};
 use crate::promql::source::{Scratch, Source};
 use crate::text::span::Span;
 
-use fold::Fold;
+use fold::{Added, Fold};
 
 /// The parameter of an aggregation.
 #[derive(Clone, Debug)]
@@ -43,15 +43,10 @@ pub struct Grouping<'a> {
 }
 
 impl Grouping<'_> {
-    /// The labels of the group a series belongs to.
-    pub fn key(&self, labels: &Labels) -> Labels {
-        if self.without {
-            labels.filtered(|n| n != METRIC_NAME && !self.labels.iter().any(|l| l == n))
-        } else if self.labels.is_empty() {
-            Labels::empty()
-        } else {
-            labels.with_only(self.labels)
-        }
+    /// Whether a label tells groups apart.
+    fn keeps(&self, name: &str) -> bool {
+        let named = self.labels.iter().any(|l| l == name);
+        if self.without { name != METRIC_NAME && !named } else { named }
     }
 }
 
@@ -78,21 +73,16 @@ pub(crate) struct Groups {
     pub(crate) members: Vec<Vec<usize>>,
 }
 
-pub(crate) fn groups<'a>(all: impl Iterator<Item = &'a Labels>, grouping: &Grouping<'_>) -> Groups {
-    let mut out = Groups { labels: Vec::new(), members: Vec::new() };
-    let mut index: HashMap<Labels, usize> = HashMap::new();
-    for (i, labels) in all.enumerate() {
-        let key = grouping.key(labels);
-        let at = *index.entry(key).or_insert_with_key(|key| {
-            out.labels.push(key.clone());
-            out.members.push(Vec::new());
-            out.labels.len() - 1
-        });
-        if let Some(m) = out.members.get_mut(at) {
-            m.push(i);
+impl Groups {
+    fn new((labels, of_series): (Vec<Labels>, Vec<u32>)) -> Self {
+        let mut members = vec![Vec::new(); labels.len()];
+        for (i, group) in of_series.into_iter().enumerate() {
+            if let Some(m) = members.get_mut(group as usize) {
+                m.push(i);
+            }
         }
+        Groups { labels, members }
     }
-    out
 }
 
 /// How many series of one group are folded by one thread before its result is joined with the others'. Fixed, so that
@@ -120,14 +110,10 @@ pub fn aggregate(
         | AggregateOp::LimitRatio
         | AggregateOp::Quantile
         | AggregateOp::CountValues => {
-            let (mut set, mut notes) = source.materialize(|values| match values {
-                None => run.limits.check(),
-                Some(v) => run.limits.charge(v.present() as u64, v.size_bytes() as u64).map(drop),
-            })?;
-            run.limits.hold(&mut set)?;
-            let groups = groups(set.series.iter().map(|s| &s.labels), grouping);
+            let (set, mut notes) = source.materialize(run.limits)?;
+            let groups = Groups::new(group_built(set.series.iter().map(|s| &s.labels), |n| grouping.keeps(n)));
             let out = match run.op {
-                AggregateOp::Quantile => values::quantiles(run, &set, groups, &mut notes),
+                AggregateOp::Quantile => values::quantiles(run, &set, groups, &mut notes)?,
                 AggregateOp::CountValues => values::count_values(run, &set, groups)?,
                 _ => pick::pick(run, set, groups, &mut notes)?,
             };
@@ -137,7 +123,7 @@ pub fn aggregate(
 }
 
 fn folded(run: &Run<'_>, source: &Source<'_>, grouping: &Grouping<'_>) -> Result<(SeriesSet, Annotations), QueryError> {
-    let groups = groups(source.meta.iter().map(|m| &m.0), grouping);
+    let groups = Groups::new(source.meta.grouped(|n| grouping.keeps(n)));
     let units: Vec<(usize, &[usize])> = groups
         .members
         .iter()
@@ -151,9 +137,8 @@ fn folded(run: &Run<'_>, source: &Source<'_>, grouping: &Grouping<'_>) -> Result
         let mut fold = Fold::new(run.op, run.steps);
         for i in *unit {
             let values = (source.compute)(*i, scratch)?;
-            if let Some((labels, drop_name)) = source.meta.get(*i) {
-                fold.add(&values, labels, *drop_name, run, &mut scratch.notes);
-            }
+            let about = Added { name: source.meta.metric_name(*i), drop_name: source.meta.drops_name(*i) };
+            fold.add(&values, &about, run, &mut scratch.notes);
         }
         Ok((*g, fold))
     };

@@ -12,7 +12,7 @@ use crate::promql::series_set::{ABSENT, StepValue, StepValues, is_absent};
 use crate::text::span::Span;
 
 pub use elements::scalar;
-pub use matching::{VectorOp, vectors};
+pub use matching::{VectorOp, Work, vectors};
 pub use set_operators::set_operation;
 
 use elements::{Outcome, element};

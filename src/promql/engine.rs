@@ -5,7 +5,7 @@ mod present;
 mod script_backend;
 mod time_scope;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntCounterVec};
@@ -15,13 +15,13 @@ use crate::model::TimestampMs;
 use crate::promql::annotations::Annotations;
 use crate::promql::ast::{Expr, ExprKind};
 use crate::promql::duration_expr::DurationExprError;
-use crate::promql::limits::Limits;
+use crate::promql::limits::{Limits, MemoryBudget};
 use crate::promql::parse::{ParseOptions, parse_with};
 use crate::promql::parse_error::ParseErrors;
 use crate::promql::sample_counts::SampleCounts;
 use crate::promql::series_set::{DuplicateSeries, Steps};
 use crate::promql::storage::{Storage, StorageError};
-use crate::promql::value::{QueryResult, QueryStats, Value};
+use crate::promql::value::{Held, QueryResult, QueryStats, Value};
 use crate::telemetry::metrics;
 
 pub(crate) use evaluate::{Context, Evaluated, map_floats};
@@ -64,6 +64,17 @@ pub enum QueryError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// All queries together would take too much memory.
+    #[error(
+        "the queries that run now take all of the {limit_bytes} bytes of memory that queries may have, this one \
+         {own_bytes}: try again later, or select fewer series, a shorter time range or a longer step"
+    )]
+    OutOfMemory {
+        /// What all queries may have.
+        limit_bytes: u64,
+        /// What this one had and wanted.
+        own_bytes: u64,
+    },
     /// The store failed.
     #[error("{0}")]
     Storage(#[from] StorageError),
@@ -79,6 +90,7 @@ impl QueryError {
             }
             QueryError::Timeout { .. } => "timeout",
             QueryError::Canceled => "canceled",
+            QueryError::OutOfMemory { .. } => "unavailable",
             QueryError::Storage(_) => "internal",
         }
     }
@@ -92,6 +104,7 @@ impl QueryError {
             QueryError::Canceled => "canceled",
             QueryError::TooManySamples { .. } => "too_many_samples",
             QueryError::TooMuchMemory { .. } => "too_much_memory",
+            QueryError::OutOfMemory { .. } => "out_of_memory",
             QueryError::Storage(_) => "storage",
         }
     }
@@ -132,7 +145,7 @@ fn read(query: &str, syntax: ParseOptions) -> Result<Expr, QueryError> {
 pub struct EngineOptions {
     /// The most samples one query may hold at once. Prometheus' default.
     pub max_samples: u64,
-    /// The most memory one query may take, in bytes.
+    /// The most memory all queries may take at once, in bytes; one may take half of it.
     pub memory_budget_bytes: u64,
     /// The longest a query may take.
     pub timeout: Duration,
@@ -192,16 +205,29 @@ pub struct QueryOptions {
     pub counting: Counting,
 }
 
-/// See the module.
-#[derive(Clone, Debug, Default)]
+/// See the module. Clones share the memory budget.
+#[derive(Clone, Debug)]
 pub struct Engine {
     options: EngineOptions,
+    budget: Arc<MemoryBudget>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine::new(EngineOptions::default())
+    }
 }
 
 impl Engine {
     /// An engine with these options.
     pub fn new(options: EngineOptions) -> Self {
-        Engine { options }
+        let budget = MemoryBudget::new(options.memory_budget_bytes);
+        Engine { options, budget }
+    }
+
+    /// The memory that its queries share.
+    pub fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.budget
     }
 
     /// Its options.
@@ -280,7 +306,9 @@ impl Engine {
         }
         let steps = Steps::range(start, end, step);
         let times = QueryTimes { start, end, step };
-        self.run(storage, (expr, query), times, options, false, |cx| present::range(cx.evaluate(expr, &steps)?, &steps))
+        self.run(storage, (expr, query), times, options, false, |cx| {
+            present::range(cx, cx.evaluate(expr, &steps)?, &steps)
+        })
     }
 
     fn run(
@@ -293,7 +321,7 @@ impl Engine {
         work: impl FnOnce(&Context<'_>) -> Result<Value, QueryError>,
     ) -> Result<QueryResult, QueryError> {
         let timeout = options.timeout.map_or(self.options.timeout, |t| t.min(self.options.timeout));
-        let limits = Limits::new(self.options.max_samples, self.options.memory_budget_bytes, timeout, options.cancel);
+        let limits = Limits::new(self.options.max_samples, self.budget.clone(), timeout, options.cancel);
         let cx = Context {
             storage,
             options: &self.options,
@@ -314,6 +342,7 @@ impl Engine {
         SECONDS.observe(cx.limits.elapsed().as_secs_f64());
         let value = outcome?;
         let per_step = options.counting == Counting::SeenPerStep && self.options.per_step_stats;
+        let held = cx.limits.charge(0, value.size_bytes())?;
         let stats = QueryStats {
             total_queryable_samples: cx.counts.as_ref().map_or_else(|| cx.limits.samples_read(), SampleCounts::total),
             samples_per_step: cx.counts.as_ref().filter(|_| per_step).map_or_else(Vec::new, SampleCounts::per_step),
@@ -323,7 +352,7 @@ impl Engine {
         };
         let notes = cx.notes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (warnings, infos) = notes.render(query);
-        Ok(QueryResult { value, warnings, infos, stats })
+        Ok(QueryResult { value, warnings, infos, stats, held: Held(Arc::new(held)) })
     }
 }
 

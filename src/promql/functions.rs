@@ -3,6 +3,7 @@
 mod absent;
 mod changes;
 mod dates;
+mod even;
 mod extended_rate;
 mod histogram;
 mod histogram_buckets;
@@ -15,6 +16,7 @@ mod over_time;
 mod over_time_histogram;
 mod range;
 mod rate;
+mod sliding_extreme;
 mod sort;
 
 use crate::promql::ast::{Call, Expr, ExprKind};
@@ -106,15 +108,15 @@ pub(crate) fn per_series<'s>(
     }
     if let Some(f) = math::of(call.func) {
         let source = cx.dropping_names(cx.source(arg(call, 0)?, steps)?);
-        return Ok(Some(source.map(move |_, v, _| crate::promql::engine::map_floats(v, f))));
+        return Ok(Some(source.map(move |v, _| crate::promql::engine::map_floats(v, f))));
     }
     if let (Some(f), Some(_)) = (dates::of(call.func), call.args.first()) {
         let source = cx.dropping_names(cx.source(arg(call, 0)?, steps)?);
-        return Ok(Some(source.map(move |_, v, _| crate::promql::engine::map_floats(v, f))));
+        return Ok(Some(source.map(move |v, _| crate::promql::engine::map_floats(v, f))));
     }
     if let Some(f) = histogram::of(call.func) {
         let source = cx.dropping_names(cx.source(arg(call, 0)?, steps)?);
-        return Ok(Some(source.map(move |_, v, _| {
+        return Ok(Some(source.map(move |v, _| {
             let mut out = StepValues::absent(v.len());
             for i in 0..v.len() {
                 if let Some(h) = v.histogram(i) {
@@ -134,7 +136,7 @@ pub(crate) fn per_series<'s>(
             }
             let source = cx.dropping_names(cx.source(inner, steps)?);
             let times: Vec<f64> = steps.times().map(|t| t as f64 / 1000.0).collect();
-            Ok(Some(source.map(move |_, v, _| {
+            Ok(Some(source.map(move |v, _| {
                 let mut out = StepValues::absent(v.len());
                 if which == SampleTime::Taken {
                     for (i, t) in times.iter().enumerate().filter(|(i, _)| v.is_present(*i)) {

@@ -4,13 +4,10 @@
 #[inline]
 pub fn add(x: f64, sum: f64, c: f64) -> (f64, f64) {
     let t = sum + x;
-    if t.is_infinite() {
-        (t, 0.0)
-    } else if sum.abs() >= x.abs() {
-        (t, c + ((sum - t) + x))
-    } else {
-        (t, c + ((x - t) + sum))
-    }
+    // Written so that both cases can be chosen without a jump.
+    let (large, small) = if sum.abs() >= x.abs() { (sum, x) } else { (x, sum) };
+    let lost = c + ((large - t) + small);
+    (t, if t.is_infinite() { 0.0 } else { lost })
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod quantile;
 mod sample_counts;
 pub mod script;
 mod selector;
+pub mod series_meta;
 pub mod series_set;
 pub mod source;
 pub mod storage;
@@ -38,7 +39,7 @@ pub use format::format;
 pub use format_pretty::format_pretty;
 pub use parse::{ParseOptions, parse, parse_metric, parse_selector, parse_selector_non_empty, parse_with};
 pub use parse_error::{ParseError, ParseErrors};
-pub use storage::{MemoryStorage, SelectHints, SelectedSeries, Storage, StorageError};
+pub use storage::{Admit, MemoryStorage, SelectHints, SelectedSeries, Storage, StorageError};
 pub use value::{MatrixSeries, QueryResult, QueryStats, SampleValue, Value, VectorSample};
 
 #[cfg(test)]

@@ -5,15 +5,16 @@ mod smoothed;
 use std::sync::Arc;
 
 use crate::model::histogram::CounterResetHint;
-use crate::model::labels::METRIC_NAME;
 use crate::model::sample::is_stale_nan;
-use crate::model::{Column, FloatHistogram, Labels, Matcher, TimestampMs};
+use crate::model::{Column, FloatHistogram, Matcher, TimestampMs};
 use crate::promql::ast::{MatrixSelector, RangeExtension, VectorSelector};
 use crate::promql::duration_expr::resolve_positive;
 use crate::promql::engine::{Context, QueryError};
+use crate::promql::limits::Charge;
+use crate::promql::series_meta::SeriesMeta;
 use crate::promql::series_set::{StepValues, Steps};
 use crate::promql::source::{Compute, Source};
-use crate::promql::storage::{SelectHints, SelectedSeries};
+use crate::promql::storage::{SelectHints, SelectedSeries, StorageError};
 use crate::text::span::Span;
 
 /// The part of a series that a range function sees at one step: `(start, end]`, wider where the selector is extended.
@@ -67,20 +68,32 @@ pub(crate) type ReadColumn<'a> = Box<dyn Fn(usize, &mut Column) -> Result<(), Qu
 
 /// The series of a range selector or a subquery.
 pub(crate) struct RangeSource<'a> {
-    pub(crate) meta: Vec<(Labels, bool)>,
+    pub(crate) meta: SeriesMeta,
     pub(crate) read: ReadColumn<'a>,
     pub(crate) windows: Windows,
     /// Where the selector stands, for remarks.
     pub(crate) span: Span,
 }
 
-/// What a store found: the labels of each series, and the series.
-type Selected = (Vec<(Labels, bool)>, Box<dyn SelectedSeries>);
+/// What a store found: the labels of the series, the series, and what they take from the query's budget.
+struct Selected {
+    meta: SeriesMeta,
+    series: Box<dyn SelectedSeries>,
+    _charge: Charge,
+}
+
+impl Selected {
+    fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), StorageError> {
+        self.series.read(i, mint, maxt, out)
+    }
+}
 
 fn select(cx: &Context<'_>, hints: &SelectHints, matchers: &[Matcher]) -> Result<Selected, QueryError> {
-    let found = cx.storage.select(hints, matchers)?;
-    let meta = (0..found.len()).map(|i| (found.labels(i), false)).collect();
-    Ok((meta, found))
+    let mut charge = cx.limits.charge(0, 0)?;
+    let series = cx.storage.select(hints, matchers, &mut |bytes| charge.grow(0, bytes))?;
+    // What was said before was a guess.
+    charge.grow(0, (series.size_bytes() as u64).saturating_sub(charge.bytes()))?;
+    Ok(Selected { meta: SeriesMeta::of_table(series.labels().clone()), series, _charge: charge })
 }
 
 fn bounds(steps: &Steps, at: impl Fn(TimestampMs) -> (TimestampMs, TimestampMs)) -> (TimestampMs, TimestampMs) {
@@ -103,9 +116,9 @@ pub(crate) fn instant_source<'s>(
         (at.saturating_sub(lookback).saturating_add(1), if smoothed { at.saturating_add(lookback) } else { at })
     });
     let hints = SelectHints { start: mint, end: maxt, step: steps.step, func: "", range: 0 };
-    let (meta, found) = select(cx, &hints, &v.matchers)?;
+    let found = select(cx, &hints, &v.matchers)?;
+    let meta = found.meta.clone();
     let hinted = cx.compared_hints.contains(&span.start);
-    let names: Vec<Labels> = if smoothed { meta.iter().map(|m| m.0.clone()).collect() } else { Vec::new() };
     let compute: Compute<'s> = Box::new(move |i, scratch| {
         scratch.column.clear();
         found.read(i, mint, maxt, &mut scratch.column)?;
@@ -115,7 +128,7 @@ pub(crate) fn instant_source<'s>(
         }
         if smoothed {
             scratch.column.drop_stale();
-            let name = names.get(i).map_or("", |l| l.value(METRIC_NAME));
+            let name = found.meta.metric_name(i);
             let times = steps.times().map(|t| shift.apply(t));
             return Ok(smoothed::values(
                 &scratch.column,
@@ -136,9 +149,8 @@ pub(crate) fn instant_source<'s>(
 }
 
 fn count_read(cx: &Context<'_>, c: &Column) -> Result<(), QueryError> {
-    cx.limits.count_read(c.len() as u64);
     // One series at a time is held per thread; a series too long for the budget ends the query.
-    cx.limits.charge(c.len() as u64, 16 * c.len() as u64).map(drop)
+    cx.limits.read(c.len() as u64, 16 * c.len() as u64)
 }
 
 /// Index one past the last sample at or before `t`, searched from where the step before stood.
@@ -222,8 +234,9 @@ pub(crate) fn time_source<'s>(
         (at.saturating_sub(lookback).saturating_add(1), at)
     });
     let hints = SelectHints { start: mint, end: maxt, step: steps.step, func: "timestamp", range: 0 };
-    let (mut meta, found) = select(cx, &hints, &v.matchers)?;
-    meta.iter_mut().for_each(|m| m.1 = true);
+    let found = select(cx, &hints, &v.matchers)?;
+    let mut meta = found.meta.clone();
+    meta.drop_names();
     let compute: Compute<'s> = Box::new(move |i, scratch| {
         scratch.column.clear();
         found.read(i, mint, maxt, &mut scratch.column)?;
@@ -274,7 +287,8 @@ pub(crate) fn range_source<'s>(
         (w.from.saturating_add(1), w.to)
     });
     let hints = SelectHints { start: mint, end: maxt, step: steps.step, func, range };
-    let (meta, found) = select(cx, &hints, &m.selector.matchers)?;
+    let found = select(cx, &hints, &m.selector.matchers)?;
+    let meta = found.meta.clone();
     let hinted = cx.compared_hints.contains(&m.selector_span.start);
     let steps = *steps;
     let read: ReadColumn<'s> = Box::new(move |i, column| {

@@ -183,6 +183,13 @@ pub struct StepSeries {
     pub values: StepValues,
 }
 
+impl StepSeries {
+    /// Roughly the memory it takes, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        size_of::<StepSeries>() + self.labels.packed().len() + self.values.size_bytes()
+    }
+}
+
 /// Two series of one label set have values at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("vector cannot contain metrics with the same labelset")]

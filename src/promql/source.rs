@@ -1,12 +1,16 @@
 //! Series on their way: labels at hand, values computed one series at a time, so that a consumer which folds them
 //! (an aggregation) never holds them all.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use crate::exec::cpu_pool;
-use crate::model::{Column, Labels};
+use crate::model::Column;
 use crate::promql::annotations::Annotations;
 use crate::promql::engine::QueryError;
+use crate::promql::limits::Limits;
+use crate::promql::series_meta::SeriesMeta;
 use crate::promql::series_set::{SeriesSet, StepSeries, StepValues};
 
 /// How many series a thread takes at once: enough to make the hand-over cheap, few enough to share the work evenly
@@ -25,30 +29,36 @@ pub struct Scratch {
 /// Computes the values of series `i`.
 pub type Compute<'a> = Box<dyn Fn(usize, &mut Scratch) -> Result<StepValues, QueryError> + Send + Sync + 'a>;
 
-/// Series whose values are yet to be computed.
+/// Series whose values are yet to be computed, each once.
 pub struct Source<'a> {
-    /// The labels of each series, and whether its name is to be dropped in the end.
-    pub meta: Vec<(Labels, bool)>,
+    /// Their labels.
+    pub meta: SeriesMeta,
     /// Their values.
     pub compute: Compute<'a>,
 }
 
 impl<'a> Source<'a> {
-    /// A source over a finished set. Values are cloned out, so a set that is used once should be used as it is.
-    pub fn of_set(set: SeriesSet) -> Source<'a> {
-        let meta = set.series.iter().map(|s| (s.labels.clone(), s.drop_name)).collect();
-        let compute: Compute<'a> =
-            Box::new(move |i, _| Ok(set.series.get(i).map(|s| s.values.clone()).unwrap_or_default()));
+    /// A source over a finished set. Values are moved out as they are asked for.
+    pub fn of_set(mut set: SeriesSet) -> Source<'a> {
+        let meta = SeriesMeta::of_set(&set);
+        let charge = set.charge.take();
+        let values: Vec<Mutex<StepValues>> = set.series.into_iter().map(|s| Mutex::new(s.values)).collect();
+        let compute: Compute<'a> = Box::new(move |i, _| {
+            let _held = &charge;
+            let place = values.get(i);
+            Ok(place
+                .map(|v| std::mem::take(&mut *v.lock().unwrap_or_else(PoisonError::into_inner)))
+                .unwrap_or_default())
+        });
         Source { meta, compute }
     }
 
     /// The same series with `f` applied to the values of each.
-    pub fn map(self, f: impl Fn(&Labels, StepValues, &mut Annotations) -> StepValues + Send + Sync + 'a) -> Source<'a> {
-        let labels: Vec<Labels> = self.meta.iter().map(|m| m.0.clone()).collect();
+    pub fn map(self, f: impl Fn(StepValues, &mut Annotations) -> StepValues + Send + Sync + 'a) -> Source<'a> {
         let inner = self.compute;
         let compute: Compute<'a> = Box::new(move |i, scratch| {
             let values = inner(i, scratch)?;
-            Ok(labels.get(i).map(|l| f(l, values, &mut scratch.notes)).unwrap_or_default())
+            Ok(f(values, &mut scratch.notes))
         });
         Source { meta: self.meta, compute }
     }
@@ -76,26 +86,26 @@ impl<'a> Source<'a> {
         Ok((out, notes))
     }
 
-    /// Computes all series; those without any value are left out. `check` runs before each batch and on each series.
-    pub fn materialize(
-        self,
-        check: impl Fn(Option<&StepValues>) -> Result<(), QueryError> + Send + Sync,
-    ) -> Result<(SeriesSet, Annotations), QueryError> {
+    /// Computes all series; those without any value are left out. The set is charged for, while it grows and then as a whole.
+    pub fn materialize(self, limits: &Arc<Limits>) -> Result<(SeriesSet, Annotations), QueryError> {
+        let growing = Mutex::new(limits.charge(0, 0)?);
         let all: Vec<usize> = (0..self.meta.len()).collect();
         let (parts, notes) = Source::for_batches(&all, |batch, scratch| {
-            check(None)?;
+            limits.check()?;
             let mut out = Vec::with_capacity(batch.len());
             for i in batch {
                 let values = (self.compute)(*i, scratch)?;
-                if values.any_present()
-                    && let Some((labels, drop_name)) = self.meta.get(*i)
-                {
-                    check(Some(&values))?;
-                    out.push(StepSeries { labels: labels.clone(), drop_name: *drop_name, values });
+                if values.any_present() {
+                    let s = StepSeries { labels: self.meta.labels(*i), drop_name: self.meta.drops_name(*i), values };
+                    let mut growing = growing.lock().unwrap_or_else(PoisonError::into_inner);
+                    growing.grow(s.values.present() as u64, s.size_bytes() as u64)?;
+                    out.push(s);
                 }
             }
             Ok(out)
         })?;
-        Ok((SeriesSet::new(parts.into_iter().flatten().collect()), notes))
+        let mut set = SeriesSet::new(parts.into_iter().flatten().collect());
+        set.charge = Some(growing.into_inner().unwrap_or_else(PoisonError::into_inner));
+        Ok((set, notes))
     }
 }

@@ -4,7 +4,10 @@ mod memory;
 
 pub use memory::MemoryStorage;
 
-use crate::model::{Column, Labels, Matcher, TimestampMs};
+use std::sync::Arc;
+
+use crate::model::{Column, LabelTable, Matcher, TimestampMs};
+use crate::promql::engine::QueryError;
 
 /// Why a store could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,24 +32,37 @@ pub struct SelectHints {
     pub range: i64,
 }
 
+/// Asked before memory is taken: by how many bytes a selection is about to grow. An error ends it.
+pub type Admit<'a> = &'a mut dyn FnMut(u64) -> Result<(), QueryError>;
+
 /// A store of series. The second implementation beside [`MemoryStorage`] is the one over the tsdb.
 pub trait Storage: Send + Sync {
     /// The series that satisfy all matchers and may have samples in the hinted time, sorted by labels.
-    fn select(&self, hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError>;
+    fn select(
+        &self,
+        hints: &SelectHints,
+        matchers: &[Matcher],
+        admit: Admit<'_>,
+    ) -> Result<Box<dyn SelectedSeries>, QueryError>;
 }
 
 /// The series found. It is read from several threads at once and holds what it needs.
 pub trait SelectedSeries: Send + Sync {
     /// How many series were found.
-    fn len(&self) -> usize;
+    fn len(&self) -> usize {
+        self.labels().len()
+    }
 
     /// Whether none was found.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The labels of series `i`.
-    fn labels(&self, i: usize) -> Labels;
+    /// The labels of all series; row `i` is series `i`.
+    fn labels(&self) -> &Arc<LabelTable>;
+
+    /// Roughly the memory the selection holds by itself, in bytes.
+    fn size_bytes(&self) -> usize;
 
     /// Appends the samples of series `i` in `[mint, maxt]` to `out`, staleness markers included.
     fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), StorageError>;

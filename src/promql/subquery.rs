@@ -7,6 +7,7 @@ use crate::promql::ast::{RangeExtension, Subquery};
 use crate::promql::duration_expr::resolve_positive;
 use crate::promql::engine::{Context, QueryError};
 use crate::promql::selector::{RangeSource, ReadColumn, Windows};
+use crate::promql::series_meta::SeriesMeta;
 use crate::promql::series_set::{SeriesSet, StepValue, Steps};
 
 fn windows(cx: &Context<'_>, s: &Subquery) -> Result<Windows, QueryError> {
@@ -52,7 +53,7 @@ pub(crate) fn range_source<'s>(
             Arc::make_mut(h).counter_reset_hint = CounterResetHint::Unknown;
         }
     }
-    let meta = set.series.iter().map(|s| (s.labels.clone(), s.drop_name)).collect();
+    let meta = SeriesMeta::of_set(&set);
     let steps = *steps;
     let read: ReadColumn<'s> = Box::new(move |i, column| {
         column.clear();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{FloatHistogram, Labels, TimestampMs};
+use crate::promql::limits::Charge;
 
 /// What one sample holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,4 +87,51 @@ pub struct QueryResult {
     pub infos: Vec<String>,
     /// What it cost.
     pub stats: QueryStats,
+    /// What it takes from the memory of all queries.
+    pub held: Held,
+}
+
+/// The memory of a result, given back with the last clone of it. Says nothing about the result, so all are equal.
+#[derive(Clone, Debug)]
+pub struct Held(pub(crate) Arc<Charge>);
+
+impl Held {
+    /// Takes more for the same result, if there is room.
+    pub fn more(&self, bytes: u64) -> Option<Held> {
+        self.0.more(bytes).ok().map(|c| Held(Arc::new(c)))
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Value {
+    /// Roughly the memory it takes, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        let histogram = |h: &Arc<FloatHistogram>| h.size_bytes() + 24;
+        let size = match self {
+            Value::Scalar { .. } | Value::String { .. } => 0,
+            Value::Vector(all) => all
+                .iter()
+                .map(|s| {
+                    let value = match &s.value {
+                        SampleValue::Float(_) => 0,
+                        SampleValue::Histogram(h) => histogram(h),
+                    };
+                    size_of::<VectorSample>() + s.labels.packed().len() + value
+                })
+                .sum(),
+            Value::Matrix(all) => all
+                .iter()
+                .map(|s| {
+                    let histograms: usize = s.histograms.iter().map(|(_, h)| histogram(h)).sum();
+                    size_of::<MatrixSeries>() + s.labels.packed().len() + 16 * s.floats.capacity() + histograms
+                })
+                .sum(),
+        };
+        size as u64
+    }
 }

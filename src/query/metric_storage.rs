@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{Column, Labels, Matcher, TimestampMs};
-use crate::promql::storage::{SelectHints, SelectedSeries, Storage, StorageError};
+use crate::model::{Column, LabelTable, Matcher, TimestampMs};
+use crate::promql::engine::QueryError;
+use crate::promql::storage::{Admit, SelectHints, SelectedSeries, Storage, StorageError};
 use crate::tsdb::{Db, Selection};
 
 /// See the module.
@@ -16,19 +17,29 @@ fn failed(e: impl ToString) -> StorageError {
 }
 
 impl Storage for MetricStorage {
-    fn select(&self, hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError> {
-        let selection = self.0.select(matchers, hints.start, hints.end).map_err(failed)?;
-        Ok(Box::new(Selected(selection)))
+    fn select(
+        &self,
+        hints: &SelectHints,
+        matchers: &[Matcher],
+        admit: Admit<'_>,
+    ) -> Result<Box<dyn SelectedSeries>, QueryError> {
+        let mut refused = None;
+        let mut ask = |bytes| admit(bytes).map_err(|e| refused = Some(e)).is_ok();
+        let selection = self.0.select_within(matchers, hints.start, hints.end, &mut ask);
+        match (selection.map_err(failed)?, refused) {
+            (_, Some(e)) => Err(e),
+            (selection, None) => Ok(Box::new(Selected(selection.unwrap_or_default()))),
+        }
     }
 }
 
 impl SelectedSeries for Selected {
-    fn len(&self) -> usize {
-        self.0.len()
+    fn labels(&self) -> &Arc<LabelTable> {
+        self.0.label_table()
     }
 
-    fn labels(&self, i: usize) -> Labels {
-        self.0.labels(i)
+    fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
     }
 
     fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), StorageError> {

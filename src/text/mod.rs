@@ -1,5 +1,6 @@
 //! Text of users: spans and carets, Go's quoting, regex syntax and templates.
 
+pub mod decimal;
 pub mod duration;
 pub mod go_regex;
 pub mod go_template;

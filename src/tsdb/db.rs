@@ -91,7 +91,19 @@ impl Db {
     /// The series that satisfy all matchers and may have samples in `[mint, maxt]` (milliseconds, both inclusive), sorted by labels. A batch
     /// committed later is not seen by the result, one committed before is seen whole. A block that cannot be read is set aside and left out.
     pub fn select(&self, matchers: &[Matcher], mint: TimestampMs, maxt: TimestampMs) -> Result<Selection, Error> {
-        querier::select(&self.shared, matchers, mint, maxt)
+        Ok(self.select_within(matchers, mint, maxt, &mut |_| true)?.unwrap_or_default())
+    }
+
+    /// The same where memory is scarce: `admit` is asked with about how many bytes before they are taken. If it says no there is no
+    /// selection.
+    pub fn select_within(
+        &self,
+        matchers: &[Matcher],
+        mint: TimestampMs,
+        maxt: TimestampMs,
+        admit: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Selection>, Error> {
+        querier::select(&self.shared, matchers, (mint, maxt), admit)
     }
 
     /// Puts other limits on series in force. What is over them stays.

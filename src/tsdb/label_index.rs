@@ -88,6 +88,11 @@ impl LabelIndex {
         self.pairs.get(id as usize)
     }
 
+    /// Pairs have numbers below this.
+    pub(crate) fn pair_numbers(&self) -> usize {
+        self.pairs.len()
+    }
+
     /// The name of a pair.
     pub(crate) fn name_of(&self, pair: &Pair) -> &str {
         self.names.get(pair.name as usize).map_or("", |n| &n.text)

@@ -6,9 +6,10 @@ use roaring::RoaringBitmap;
 
 use super::db::Db;
 use super::error::Error;
-use super::label_index::LabelIndex;
+use super::label_index::{LabelIndex, Pair};
 use super::matching::matching;
-use crate::model::{Exemplar, Labels, Matcher, Metadata, TimestampMs};
+use super::querier;
+use crate::model::{Exemplar, LabelTable, Labels, Matcher, Metadata, TimestampMs};
 
 /// The head in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,20 +57,30 @@ impl Db {
         mint: TimestampMs,
         maxt: TimestampMs,
     ) -> Result<Vec<String>, Error> {
-        let mut values = BTreeSet::new();
+        let mut values: Vec<String> = Vec::new();
         self.each_index(matchers, mint, maxt, |index, found| {
             let Some(n) = index.name(name) else { return };
-            for p in n.pairs.iter().filter_map(|id| index.pair(*id)) {
-                let carried = match found {
-                    None => !p.postings.is_empty(),
-                    Some(f) => p.postings.meets(f),
-                };
-                if carried && !values.contains(p.value()) {
-                    values.insert(p.value().to_owned());
-                }
+            let from = values.len();
+            let carried = |p: &&Pair| match found {
+                None => !p.postings.is_empty(),
+                Some(f) => p.postings.meets(f),
+            };
+            values
+                .extend(n.pairs.iter().filter_map(|id| index.pair(*id)).filter(carried).map(|p| p.value().to_owned()));
+            if from > 0 {
+                // What several blocks know is kept once, so that the memory does not grow with their number.
+                values.sort_unstable();
+                values.dedup();
             }
         });
-        Ok(values.into_iter().collect())
+        values.sort_unstable();
+        values.dedup();
+        Ok(values)
+    }
+
+    /// The labels of the series that satisfy all matchers of at least one set and have samples in `[mint, maxt]`.
+    pub fn series(&self, sets: &[&[Matcher]], mint: TimestampMs, maxt: TimestampMs) -> Result<LabelTable, Error> {
+        querier::series(&self.shared, sets, mint, maxt)
     }
 
     /// Gives each label index that overlaps the range, with the series that match (`None` if there are no matchers: all).

@@ -1,8 +1,9 @@
 //! Selections: the series that matchers find, in the head and in the blocks, as they were at one moment.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
+
+use roaring::RoaringBitmap;
 
 use super::SeriesRef;
 use super::block::{Block, BlockIndex, ChunkRef};
@@ -14,22 +15,30 @@ use super::label_index::LabelIndex;
 use super::matching::matching;
 use super::shared::Shared;
 use super::tombstones::Deleted;
-use crate::model::labels::packed_labels;
-use crate::model::{Column, Labels, Matcher, TimestampMs};
+use crate::exec::cpu_pool;
+use crate::model::{Column, LabelTable, Labels, Matcher, TimestampMs};
 
 /// The result of [`super::Db::select`]; holds what it needs alive, can be read from several threads.
 #[derive(Default)]
 pub struct Selection {
-    /// Labels that occur, in packed form, in order of name and value; series name them by their place here.
-    texts: Vec<Arc<str>>,
-    keys: Vec<u32>,
+    /// Labels of the series, row by row.
+    labels: Arc<LabelTable>,
     items: Vec<Item>,
     blocks: Vec<Arc<Block>>,
 }
 
+impl Drop for Selection {
+    /// Ten thousands of small pieces of memory take milliseconds to give back, for which nobody should wait.
+    fn drop(&mut self) {
+        let items = std::mem::take(&mut self.items);
+        if items.len() >= PARALLEL_SERIES {
+            cpu_pool::pool().spawn(move || drop(items));
+        }
+    }
+}
+
+#[derive(Default)]
 struct Item {
-    /// Its labels' places in `keys`.
-    key: Range<usize>,
     /// Parts in blocks, in order of time.
     stored: Vec<(usize, Vec<ChunkRef>)>,
     head: Captured,
@@ -50,26 +59,22 @@ impl Selection {
 
     /// The labels of series `i`.
     pub fn labels(&self, i: usize) -> Labels {
-        let Some(item) = self.items.get(i) else { return Labels::empty() };
-        let mut packed = String::with_capacity(256);
-        for text in self.key(item) {
-            packed.push_str(self.texts.get(*text as usize).map_or("", |t| t));
-        }
-        Labels::from_packed(&packed)
+        self.labels.labels(i)
     }
 
-    /// The labels that occur, in order.
-    pub(crate) fn texts(&self) -> &[Arc<str>] {
-        &self.texts
+    /// The labels of all series; row `i` is series `i`.
+    pub fn label_table(&self) -> &Arc<LabelTable> {
+        &self.labels
     }
 
-    /// The labels of series `i` as places in [`Self::texts`].
-    pub(crate) fn key_of(&self, i: usize) -> &[u32] {
-        self.items.get(i).map_or(&[][..], |item| self.key(item))
-    }
-
-    fn key(&self, item: &Item) -> &[u32] {
-        self.keys.get(item.key.clone()).unwrap_or_default()
+    /// Roughly the memory it holds by itself, in bytes: labels, and the samples that were copied out of the head.
+    pub fn size_bytes(&self) -> usize {
+        let item = |item: &Item| {
+            let stored: usize = item.stored.iter().map(|(_, c)| c.len() * size_of::<ChunkRef>()).sum();
+            let own = item.head.chunks.iter().filter(|c| Arc::strong_count(c) == 1);
+            size_of::<Item>() + stored + own.map(|c| c.data.len() + 64).sum::<usize>()
+        };
+        self.labels.size_bytes() + self.items.iter().map(item).sum::<usize>()
     }
 
     /// Appends the samples of series `i` in `[mint, maxt]` (a part of the range asked for at first) to `out`, staleness markers included.
@@ -219,38 +224,53 @@ fn put_in_order<T: Clone>(times: &mut Vec<TimestampMs>, values: &mut Vec<T>, fro
     }
 }
 
+/// So many series are captured by several threads; a thread costs as much as some hundred of them.
+const PARALLEL_SERIES: usize = 4096;
+/// More threads would wait for the same memory.
+const MAX_CAPTURING: usize = 8;
+
 /// Collects series from several places under common numbers for their labels.
 #[derive(Default)]
 pub(crate) struct Collector {
     known: HashMap<Arc<str>, u32>,
-    selection: Selection,
+    /// Labels that occur, in packed form, in order of appearance.
+    texts: Vec<Arc<str>>,
+    /// The labels of all items as places in `texts`, item after item; where each ends.
+    keys: Vec<u32>,
+    ends: Vec<usize>,
+    items: Vec<Item>,
+    blocks: Vec<Arc<Block>>,
+}
+
+/// The numbers that labels of one index have in a collector, less one; 0 for labels not met yet.
+struct LocalNumbers(Vec<u32>);
+
+impl LocalNumbers {
+    fn of(index: &LabelIndex) -> Self {
+        LocalNumbers(vec![0; index.pair_numbers()])
+    }
 }
 
 impl Collector {
-    fn push(
-        &mut self,
-        index: &LabelIndex,
-        local: &mut HashMap<u32, u32>,
-        pairs: &[u32],
-        head: Captured,
-        deleted: Deleted,
-    ) -> usize {
-        let start = self.selection.keys.len();
+    fn push(&mut self, index: &LabelIndex, local: &mut LocalNumbers, pairs: &[u32], item: Item) {
         for p in pairs {
-            let known = &mut self.known;
-            let texts = &mut self.selection.texts;
-            let key = *local.entry(*p).or_insert_with(|| {
+            let Some(number) = local.0.get_mut(*p as usize) else { continue };
+            if *number == 0 {
                 let text = index.pair(*p).map_or_else(Arc::default, |p| p.text.clone());
-                *known.entry(text.clone()).or_insert_with(|| {
-                    texts.push(text);
-                    (texts.len() - 1) as u32
-                })
-            });
-            self.selection.keys.push(key);
+                *number = self.number(text) + 1;
+            }
+            self.keys.push(*number - 1);
         }
-        let key = start..self.selection.keys.len();
-        self.selection.items.push(Item { key, stored: Vec::new(), head, deleted });
-        self.selection.items.len() - 1
+        self.ends.push(self.keys.len());
+        self.items.push(item);
+    }
+
+    fn number(&mut self, text: Arc<str>) -> u32 {
+        let texts = &mut self.texts;
+        *self.known.entry(text.clone()).or_insert_with(|| {
+            texts.push(text);
+            (texts.len() - 1) as u32
+        })
     }
 
     /// Adds series of the head (those in `slots` that have samples in the range).
@@ -261,22 +281,57 @@ impl Collector {
         mint: TimestampMs,
         maxt: TimestampMs,
     ) {
-        let mut local = HashMap::new();
+        let mut local = LocalNumbers::of(&head.labels);
         for slot in slots {
             let Some(s) = head.at(slot) else { continue };
             if s.has_between(mint, maxt) {
-                let mut captured = Captured::default();
-                s.capture(mint, maxt, &mut captured);
-                let deleted = head.tombstones.of(SeriesRef::new(slot, s.epoch), mint, maxt);
-                if let Some(gone) = deleted.intervals() {
-                    captured.chunks.retain(|c| !gone.covers(c.mint, c.maxt));
-                    if captured.chunks.is_empty() && captured.late.is_empty() && captured.late_histograms.is_empty() {
+                let mut item = Item::default();
+                s.capture(mint, maxt, &mut item.head);
+                item.deleted = head.tombstones.of(SeriesRef::new(slot, s.epoch), mint, maxt);
+                if let Some(gone) = item.deleted.intervals() {
+                    item.head.chunks.retain(|c| !gone.covers(c.mint, c.maxt));
+                    if item.head.chunks.is_empty() && item.head.late.is_empty() && item.head.late_histograms.is_empty() {
                         continue;
                     }
                 }
-                self.push(&head.labels, &mut local, &s.pairs, captured, deleted);
+                self.push(&head.labels, &mut local, &s.pairs, item);
             }
         }
+    }
+
+    /// The same by several threads where there are many: the series lie all over the memory, and to wait for it is most of the work.
+    ///
+    /// They are threads of their own and not those of the pool for queries: the caller holds the lock of the head, and a thread of the
+    /// pool may take up another query while it waits, which would ask for the same lock.
+    fn add_head_in_parallel(&mut self, head: &Head, slots: &[u32], mint: TimestampMs, maxt: TimestampMs) {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_CAPTURING);
+        if threads < 2 || slots.len() < PARALLEL_SERIES {
+            return self.add_head(head, slots.iter().copied(), mint, maxt);
+        }
+        let mut parts = slots.chunks(slots.len().div_ceil(threads));
+        let own = parts.next().unwrap_or_default();
+        let capture = |part: &[u32]| {
+            let mut collector = Collector::default();
+            collector.add_head(head, part.iter().copied(), mint, maxt);
+            collector
+        };
+        std::thread::scope(|scope| {
+            let started: Vec<_> = parts
+                .map(|part| {
+                    let name = std::thread::Builder::new().name("capture".to_owned());
+                    (part, name.spawn_scoped(scope, move || capture(part)))
+                })
+                .collect();
+            self.add_head(head, own.iter().copied(), mint, maxt);
+            for (part, thread) in started {
+                match thread.map(std::thread::ScopedJoinHandle::join) {
+                    Ok(Ok(collector)) => self.append(collector),
+                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                    // No thread to be had: then alone.
+                    Err(_) => self.add_head(head, part.iter().copied(), mint, maxt),
+                }
+            }
+        });
     }
 
     /// Adds series of a block.
@@ -288,9 +343,9 @@ impl Collector {
         mint: TimestampMs,
         maxt: TimestampMs,
     ) {
-        let mut local = HashMap::new();
-        let at = self.selection.blocks.len();
-        self.selection.blocks.push(block.clone());
+        let mut local = LocalNumbers::of(&index.labels);
+        let at = self.blocks.len();
+        self.blocks.push(block.clone());
         let stones = block.tombstones();
         for id in series {
             let deleted = stones.of(id, mint, maxt);
@@ -300,62 +355,47 @@ impl Collector {
             };
             let chunks: Vec<ChunkRef> = index.chunks(id).iter().filter(seen).copied().collect();
             if !chunks.is_empty() {
-                let i = self.push(&index.labels, &mut local, index.pairs(id), Captured::default(), deleted);
-                if let Some(item) = self.selection.items.get_mut(i) {
-                    item.stored.push((at, chunks));
-                }
+                let item = Item { stored: vec![(at, chunks)], deleted, ..Item::default() };
+                self.push(&index.labels, &mut local, index.pairs(id), item);
             }
         }
     }
 
-    /// Puts the series in order of their labels and joins the parts of the same series.
+    /// Puts the series in order of their labels and joins the parts of the same series, which stay in the order they came in.
     pub(crate) fn finish(self) -> Selection {
-        let mut s = self.selection;
-        let mut order: Vec<u32> = (0..s.texts.len() as u32).collect();
-        let parts: Vec<(&str, &str)> =
-            s.texts.iter().map(|t| packed_labels(t).next().map_or(("", ""), |(_, n, v)| (n, v))).collect();
-        order.sort_unstable_by_key(|i| parts.get(*i as usize));
-        let mut rank = vec![0u32; order.len()];
-        for (r, i) in order.iter().enumerate() {
-            if let Some(slot) = rank.get_mut(*i as usize) {
-                *slot = r as u32;
-            }
-        }
-        s.texts = order.iter().filter_map(|i| s.texts.get(*i as usize).cloned()).collect();
-        for k in &mut s.keys {
-            *k = rank.get(*k as usize).copied().unwrap_or_default();
-        }
-        let keys = &s.keys;
-        let key = |item: &Item| keys.get(item.key.clone()).unwrap_or_default();
-        // Stable: parts of one series stay in order of time.
-        s.items.sort_by(|a, b| key(a).cmp(key(b)));
-        let mut joined: Vec<Item> = Vec::with_capacity(s.items.len());
-        for item in s.items {
-            match joined.last_mut() {
-                Some(last) if key(last) == key(&item) => {
-                    last.stored.extend(item.stored);
-                    last.head.chunks.extend(item.head.chunks);
-                    last.head.late.extend(item.head.late);
-                    last.head.late_histograms.extend(item.head.late_histograms);
-                    last.deleted.join(item.deleted);
+        let (labels, places) = LabelTable::build(self.texts, self.keys, &self.ends);
+        let mut items: Vec<Option<Item>> = Vec::new();
+        items.resize_with(labels.len(), || None);
+        for (item, place) in self.items.into_iter().zip(places) {
+            match items.get_mut(place as usize) {
+                Some(Some(first)) => {
+                    first.stored.extend(item.stored);
+                    first.head.chunks.extend(item.head.chunks);
+                    first.head.late.extend(item.head.late);
+                    first.head.late_histograms.extend(item.head.late_histograms);
+                    first.deleted.join(item.deleted);
                 }
-                _ => joined.push(item),
+                Some(empty) => *empty = Some(item),
+                None => {}
             }
         }
-        s.items = joined;
-        s
+        let items = items.into_iter().map(Option::unwrap_or_default).collect();
+        Selection { labels: Arc::new(labels), items, blocks: self.blocks }
     }
 }
 
-/// See [`super::Db::select`].
+/// About what a series of a selection takes: itself, its labels' numbers, and the copy of its open chunk.
+const SERIES_BYTES: u64 = 256;
+
+/// See [`super::Db::select_within`].
 pub(crate) fn select(
     shared: &Shared,
     matchers: &[Matcher],
-    mint: TimestampMs,
-    maxt: TimestampMs,
-) -> Result<Selection, Error> {
+    (mint, maxt): (TimestampMs, TimestampMs),
+    admit: &mut dyn FnMut(u64) -> bool,
+) -> Result<Option<Selection>, Error> {
     if mint > maxt {
-        return Ok(Selection::default());
+        return Ok(Some(Selection::default()));
     }
     // The head is read first and the blocks under its lock: a cut changes both at once.
     let mut collector = Collector::default();
@@ -366,43 +406,78 @@ pub(crate) fn select(
         if head.max_t >= mint && maxt >= head.visible_from {
             let found = matching(&head.labels, matchers, |id| head.at(id).map_or(&[][..], |s| &s.pairs));
             let part = if blocks.is_empty() { &mut collector } else { &mut head_part };
-            part.add_head(&head, found.iter(), mint.max(head.visible_from), maxt);
+            if !admit(SERIES_BYTES * found.len()) {
+                return Ok(None);
+            }
+            let slots: Vec<u32> = found.iter().collect();
+            part.add_head_in_parallel(&head, &slots, mint.max(head.visible_from), maxt);
         }
         blocks
     };
     if blocks.is_empty() {
-        return Ok(collector.finish());
+        return Ok(Some(collector.finish()));
     }
     for block in &blocks {
         let Some(index) = shared.index_of(block) else { continue };
         let found = matching(&index.labels, matchers, |id| index.pairs(id));
+        if !admit(SERIES_BYTES * found.len()) {
+            return Ok(None);
+        }
         collector.add_block(block, &index, found.iter(), mint, maxt);
     }
     collector.append(head_part);
-    Ok(collector.finish())
+    Ok(Some(collector.finish()))
+}
+
+/// See [`super::Db::series`].
+pub(crate) fn series(
+    shared: &Shared,
+    sets: &[&[Matcher]],
+    mint: TimestampMs,
+    maxt: TimestampMs,
+) -> Result<LabelTable, Error> {
+    if mint > maxt {
+        return Ok(LabelTable::default());
+    }
+    let mut collector = Collector::default();
+    let blocks: Vec<Arc<Block>> = {
+        let head = shared.read_head();
+        if head.max_t >= mint && maxt >= head.visible_from {
+            let found = matching_any(&head.labels, sets, |id| head.at(id).map_or(&[][..], |s| &s.pairs));
+            let mut local = LocalNumbers::of(&head.labels);
+            let from = mint.max(head.visible_from);
+            for s in found.iter().filter_map(|slot| head.at(slot)).filter(|s| s.has_between(from, maxt)) {
+                collector.push(&head.labels, &mut local, &s.pairs, Item::default());
+            }
+        }
+        shared.read_blocks().iter().filter(|b| b.overlaps(mint, maxt)).cloned().collect()
+    };
+    for block in &blocks {
+        let Some(index) = shared.index_of(block) else { continue };
+        let found = matching_any(&index.labels, sets, |id| index.pairs(id));
+        let mut local = LocalNumbers::of(&index.labels);
+        for id in found.iter().filter(|id| index.chunks(*id).iter().any(|c| c.mint <= maxt && c.maxt >= mint)) {
+            collector.push(&index.labels, &mut local, index.pairs(id), Item::default());
+        }
+    }
+    Ok(LabelTable::build(collector.texts, collector.keys, &collector.ends).0)
+}
+
+fn matching_any<'a>(index: &'a LabelIndex, sets: &[&[Matcher]], pairs_of: impl Fn(u32) -> &'a [u32]) -> RoaringBitmap {
+    let mut found = RoaringBitmap::new();
+    for matchers in sets {
+        found |= matching(index, matchers, &pairs_of);
+    }
+    found
 }
 
 impl Collector {
-    /// Adds what another collector found.
+    /// Adds what another collector found in the head.
     fn append(&mut self, other: Collector) {
-        let Collector { selection: other, .. } = other;
-        let map: Vec<u32> = other
-            .texts
-            .into_iter()
-            .map(|text| {
-                let texts = &mut self.selection.texts;
-                *self.known.entry(text.clone()).or_insert_with(|| {
-                    texts.push(text);
-                    (texts.len() - 1) as u32
-                })
-            })
-            .collect();
-        let offset = self.selection.keys.len();
-        let keys = other.keys.iter().map(|k| map.get(*k as usize).copied().unwrap_or_default());
-        self.selection.keys.extend(keys);
-        self.selection.items.extend(other.items.into_iter().map(|mut item| {
-            item.key = item.key.start + offset..item.key.end + offset;
-            item
-        }));
+        let map: Vec<u32> = other.texts.into_iter().map(|text| self.number(text)).collect();
+        let offset = self.keys.len();
+        self.keys.extend(other.keys.iter().map(|k| map.get(*k as usize).copied().unwrap_or_default()));
+        self.ends.extend(other.ends.iter().map(|end| end + offset));
+        self.items.extend(other.items);
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::model::labels::Labels;
 use crate::model::sample::write_value;
 use crate::model::{FloatHistogram, TimestampMs};
+use crate::text::decimal::write_whole;
 
 /// Writes a JSON string.
 pub fn write_str(out: &mut String, s: &str) {
@@ -52,23 +53,6 @@ pub fn write_labels(out: &mut String, labels: &Labels) {
     write_object(out, labels);
 }
 
-/// Writes a whole number.
-fn write_whole(out: &mut String, mut n: u64) {
-    let mut digits = [0u8; 20];
-    let mut i = digits.len();
-    loop {
-        i -= 1;
-        if let Some(d) = digits.get_mut(i) {
-            *d = b'0' + (n % 10) as u8;
-        }
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    out.extend(digits.iter().skip(i).map(|d| char::from(*d)));
-}
-
 /// Writes milliseconds as seconds with only the digits needed.
 pub fn write_time(out: &mut String, t: TimestampMs) {
     if t < 0 {
@@ -78,15 +62,13 @@ pub fn write_time(out: &mut String, t: TimestampMs) {
     write_whole(out, s);
     if ms > 0 {
         let text = [b'0' + (ms / 100) as u8, b'0' + (ms / 10 % 10) as u8, b'0' + (ms % 10) as u8];
-        let len = if ms % 100 == 0 {
-            1
-        } else if ms % 10 == 0 {
-            2
-        } else {
-            3
+        let len = match ms {
+            _ if ms % 100 == 0 => 1,
+            _ if ms % 10 == 0 => 2,
+            _ => 3,
         };
         out.push('.');
-        out.extend(text.iter().take(len).map(|d| char::from(*d)));
+        out.push_str(text.get(..len).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or_default());
     }
 }
 
@@ -95,20 +77,8 @@ pub fn write_point(out: &mut String, t: TimestampMs, v: f64) {
     out.push('[');
     write_time(out, t);
     out.push_str(",\"");
-    write_number(out, v);
+    write_value(out, v);
     out.push_str("\"]");
-}
-
-/// Writes a float like [`write_value`], with a short way for whole numbers, which most samples are.
-fn write_number(out: &mut String, v: f64) {
-    if v.fract() == 0.0 && v.abs() < 9e15 && !(v == 0.0 && v.is_sign_negative()) {
-        if v < 0.0 {
-            out.push('-');
-        }
-        write_whole(out, v.abs() as u64);
-    } else {
-        write_value(out, v);
-    }
 }
 
 /// Writes a histogram as `{"count":"..","sum":"..","buckets":[[rule,"lower","upper","count"],...]}`; empty buckets are left out.

@@ -1,17 +1,16 @@
 //! `labels`, `label/<name>/values`, `series`, `metadata`.
 
-use std::collections::BTreeSet;
-
 use axum::extract::{Path, State};
 use axum::response::Response;
 
 use crate::api::ApiState;
 use crate::api::error::ApiError;
 use crate::api::params::Params;
-use crate::api::prom::json::{write_labels, write_str};
+use crate::api::prom::json::write_str;
 use crate::api::prom::query::json;
 use crate::exec::cpu_pool;
-use crate::model::Matcher;
+use crate::model::labels::packed_labels;
+use crate::model::{LabelTable, Matcher};
 
 const TRUNCATED: &str = ",\"warnings\":[\"results truncated due to limit\"]";
 
@@ -54,9 +53,10 @@ impl Request {
 }
 
 /// Writes `{"status":"success","data":[...]}` of texts, cut at the limit.
-fn texts<'a>(found: impl ExactSizeIterator<Item = &'a String>, limit: Option<usize>) -> Response {
+fn texts<'a>(found: impl ExactSizeIterator<Item = &'a String>, limit: Option<usize>) -> String {
     let cut = limit.is_some_and(|l| found.len() > l);
-    let mut out = String::from("{\"status\":\"success\",\"data\":[");
+    let mut out = String::with_capacity(64 + 32 * found.len());
+    out.push_str("{\"status\":\"success\",\"data\":[");
     for (i, text) in found.take(limit.unwrap_or(usize::MAX)).enumerate() {
         if i > 0 {
             out.push(',');
@@ -66,7 +66,7 @@ fn texts<'a>(found: impl ExactSizeIterator<Item = &'a String>, limit: Option<usi
     out.push(']');
     out.push_str(if cut { TRUNCATED } else { "" });
     out.push('}');
-    json(out)
+    out
 }
 
 async fn collect(
@@ -76,16 +76,21 @@ async fn collect(
 ) -> Result<Response, ApiError> {
     let limit = request.limit;
     let found = cpu_pool::run(move || {
-        let mut all: BTreeSet<String> = BTreeSet::new();
-        for set in request.each_set() {
+        let mut all: Vec<String> = Vec::new();
+        let sets = request.each_set();
+        for set in &sets {
             all.extend(ask(&state.db, set, request.start, request.end)?);
         }
-        Ok::<_, crate::tsdb::Error>(all)
+        if sets.len() > 1 {
+            all.sort_unstable();
+            all.dedup();
+        }
+        Ok::<_, crate::tsdb::Error>(texts(all.iter(), limit))
     })
     .await
     .map_err(ApiError::internal)?
     .map_err(ApiError::internal)?;
-    Ok(texts(found.iter(), limit))
+    Ok(json(found))
 }
 
 pub(super) async fn names(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {
@@ -141,29 +146,44 @@ pub(super) async fn series(State(state): State<ApiState>, params: Params) -> Res
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let limit = request.limit;
-    let found = cpu_pool::run(move || {
-        let mut all = BTreeSet::new();
-        for set in request.each_set() {
-            let selection = state.db.select(set, request.start, request.end)?;
-            all.extend((0..selection.len()).map(|i| selection.labels(i)));
-        }
-        Ok::<_, crate::tsdb::Error>(all)
+    let body = cpu_pool::run(move || {
+        let found = state.db.series(&request.each_set(), request.start, request.end)?;
+        Ok::<_, crate::tsdb::Error>(label_sets(&found, limit))
     })
     .await
     .map_err(ApiError::internal)?
     .map_err(ApiError::internal)?;
-    let cut = limit.is_some_and(|l| found.len() > l);
+    Ok(json(body))
+}
+
+/// Writes `{"status":"success","data":[...]}` of label sets, cut at the limit. Each label is written once and copied from then on.
+fn label_sets(found: &LabelTable, limit: Option<usize>) -> String {
+    let mut written = String::new();
+    let mut places = Vec::with_capacity(found.texts().len());
+    for (_, name, value) in found.texts().iter().filter_map(|t| packed_labels(t).next()) {
+        let from = written.len();
+        write_str(&mut written, name);
+        written.push(':');
+        write_str(&mut written, value);
+        places.push(from..written.len());
+    }
+    let shown = limit.unwrap_or(usize::MAX).min(found.len());
     let mut out = String::from("{\"status\":\"success\",\"data\":[");
-    for (i, labels) in found.iter().take(limit.unwrap_or(usize::MAX)).enumerate() {
-        if i > 0 {
-            out.push(',');
+    for i in 0..shown {
+        out.push_str(if i > 0 { ",{" } else { "{" });
+        for (k, place) in found.row(i).iter().enumerate() {
+            if k > 0 {
+                out.push(',');
+            }
+            let text = places.get(*place as usize).and_then(|p| written.get(p.clone()));
+            out.push_str(text.unwrap_or_default());
         }
-        write_labels(&mut out, labels);
+        out.push('}');
     }
     out.push(']');
-    out.push_str(if cut { TRUNCATED } else { "" });
+    out.push_str(if shown < found.len() { TRUNCATED } else { "" });
     out.push('}');
-    Ok(json(out))
+    out
 }
 
 pub(super) async fn metadata(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {

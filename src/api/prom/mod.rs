@@ -7,6 +7,7 @@ pub mod json;
 mod labels;
 mod query;
 mod read;
+mod render;
 mod rules;
 mod status;
 mod targets;

@@ -9,11 +9,11 @@ use axum::response::{IntoResponse, Response};
 use crate::api::ApiState;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::params::Params;
-use crate::api::prom::json::{write_histogram, write_labels, write_point, write_str, write_time};
+use crate::api::prom::json::{write_labels, write_time};
+use crate::api::prom::render::answer;
 use crate::promql::ast::Expr;
 use crate::promql::engine::{Counting, QueryError, QueryOptions};
 use crate::promql::parse_with;
-use crate::promql::value::{QueryResult, QueryStats, SampleValue, Value};
 use crate::query::Asker;
 use crate::query::metric_queries::{MetricQueryError, Times};
 
@@ -27,8 +27,10 @@ impl From<MetricQueryError> for ApiError {
             MetricQueryError::Query(QueryError::Timeout { .. }) => ErrorKind::Timeout,
             MetricQueryError::Query(QueryError::Canceled) => ErrorKind::Canceled,
             MetricQueryError::Query(QueryError::Storage(_)) | MetricQueryError::Lost(_) => ErrorKind::Internal,
+            MetricQueryError::Query(QueryError::OutOfMemory { .. }) | MetricQueryError::Busy(_) => {
+                ErrorKind::Unavailable
+            }
             MetricQueryError::Query(_) => ErrorKind::Execution,
-            MetricQueryError::Busy(_) => ErrorKind::Unavailable,
         };
         ApiError::new(kind, e.to_string())
     }
@@ -72,7 +74,7 @@ pub(super) async fn instant(State(state): State<ApiState>, asker: Asker, params:
     let t = params.time_ms("time")?.unwrap_or_else(|| state.clock.now_ms());
     let limit = params.limit("limit")?;
     let result = state.metrics.run(expr, Times::Instant(t), options(&params)?, asker).await.map_err(named)?;
-    Ok(answer(result, limit, params.get("stats").is_some()))
+    Ok(answer(result, limit, params.get("stats").is_some()).await)
 }
 
 pub(super) async fn range(State(state): State<ApiState>, asker: Asker, params: Params) -> Result<Response, ApiError> {
@@ -102,7 +104,7 @@ pub(super) async fn range(State(state): State<ApiState>, asker: Asker, params: P
     let limit = params.limit("limit")?;
     let times = Times::Range { start, end, step };
     let result = state.metrics.run(expr, times, options(&params)?, asker).await.map_err(named)?;
-    Ok(answer(result, limit, params.get("stats").is_some()))
+    Ok(answer(result, limit, params.get("stats").is_some()).await)
 }
 
 /// Reads the query with the syntax that is enabled.
@@ -155,138 +157,4 @@ pub(super) async fn exemplars(State(state): State<ApiState>, params: Params) -> 
 /// A response with a JSON body.
 pub(super) fn json(body: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-fn answer(mut result: QueryResult, limit: Option<usize>, stats: bool) -> Response {
-    if let Some(limit) = limit {
-        let cut = match &mut result.value {
-            Value::Vector(v) if v.len() > limit => {
-                v.truncate(limit);
-                true
-            }
-            Value::Matrix(m) if m.len() > limit => {
-                m.truncate(limit);
-                true
-            }
-            _ => false,
-        };
-        if cut {
-            result.warnings.push("results truncated due to limit".to_owned());
-        }
-    }
-    json(render(&result, stats))
-}
-
-/// Writes `,"stats":{...}` with all keys that Prometheus has. Sorting and preparation are part of the evaluation here.
-fn write_stats(out: &mut String, s: &QueryStats) {
-    let (eval, queue) = (s.eval_time.as_secs_f64(), s.queued.as_secs_f64());
-    let total = eval + queue;
-    out.push_str(&format!(
-        ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{eval},\"resultSortTime\":0,\"queryPreparationTime\":0,\"innerEvalTime\":{eval},\
-         \"execQueueTime\":{queue},\"execTotalTime\":{total}}},\"samples\":{{"
-    ));
-    if !s.samples_per_step.is_empty() {
-        for (i, (t, n)) in s.samples_per_step.iter().enumerate() {
-            out.push_str(if i > 0 { ",[" } else { "\"totalQueryableSamplesPerStep\":[[" });
-            write_time(out, *t);
-            out.push_str(&format!(",{n}]"));
-        }
-        out.push_str("],");
-    }
-    out.push_str(&format!(
-        "\"totalQueryableSamples\":{},\"peakSamples\":{}}}}}",
-        s.total_queryable_samples, s.peak_samples
-    ));
-}
-
-/// The whole body of a success.
-fn render(result: &QueryResult, stats: bool) -> String {
-    let mut out = String::with_capacity(match &result.value {
-        Value::Matrix(m) => m.iter().map(|s| 256 + s.floats.len() * 32).sum::<usize>() + 256,
-        Value::Vector(v) => v.len() * 256 + 256,
-        Value::Scalar { .. } | Value::String { .. } => 256,
-    });
-    out.push_str("{\"status\":\"success\",\"data\":{\"resultType\":\"");
-    match &result.value {
-        Value::Scalar { t, v } => {
-            out.push_str("scalar\",\"result\":");
-            write_point(&mut out, *t, *v);
-        }
-        Value::String { t, v } => {
-            out.push_str("string\",\"result\":[");
-            write_time(&mut out, *t);
-            out.push(',');
-            write_str(&mut out, v);
-            out.push(']');
-        }
-        Value::Vector(samples) => {
-            out.push_str("vector\",\"result\":[");
-            for (i, s) in samples.iter().enumerate() {
-                out.push_str(if i > 0 { ",{\"metric\":" } else { "{\"metric\":" });
-                write_labels(&mut out, &s.labels);
-                match &s.value {
-                    SampleValue::Float(v) => {
-                        out.push_str(",\"value\":");
-                        write_point(&mut out, s.t, *v);
-                    }
-                    SampleValue::Histogram(h) => {
-                        out.push_str(",\"histogram\":[");
-                        write_time(&mut out, s.t);
-                        out.push(',');
-                        write_histogram(&mut out, h);
-                        out.push(']');
-                    }
-                }
-                out.push('}');
-            }
-            out.push(']');
-        }
-        Value::Matrix(series) => {
-            out.push_str("matrix\",\"result\":[");
-            for (i, s) in series.iter().enumerate() {
-                out.push_str(if i > 0 { ",{\"metric\":" } else { "{\"metric\":" });
-                write_labels(&mut out, &s.labels);
-                if !s.floats.is_empty() {
-                    for (j, (t, v)) in s.floats.iter().enumerate() {
-                        out.push_str(if j > 0 { "," } else { ",\"values\":[" });
-                        write_point(&mut out, *t, *v);
-                    }
-                    out.push(']');
-                }
-                if !s.histograms.is_empty() {
-                    for (j, (t, h)) in s.histograms.iter().enumerate() {
-                        out.push_str(if j > 0 { ",[" } else { ",\"histograms\":[[" });
-                        write_time(&mut out, *t);
-                        out.push(',');
-                        write_histogram(&mut out, h);
-                        out.push(']');
-                    }
-                    out.push(']');
-                }
-                out.push('}');
-            }
-            out.push(']');
-        }
-    }
-    if stats {
-        write_stats(&mut out, &result.stats);
-    }
-    out.push('}');
-    for (key, notes) in [("warnings", &result.warnings), ("infos", &result.infos)] {
-        for (i, note) in notes.iter().enumerate() {
-            if i == 0 {
-                out.push_str(",\"");
-                out.push_str(key);
-                out.push_str("\":[");
-            } else {
-                out.push(',');
-            }
-            write_str(&mut out, note);
-        }
-        if !notes.is_empty() {
-            out.push(']');
-        }
-    }
-    out.push('}');
-    out
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::model::Labels;
 use crate::model::histogram::HistogramAccumulator;
 use crate::promql::aggregate::Run;
 use crate::promql::annotations::{Annotations, Combining, Remark};
@@ -19,6 +18,14 @@ struct HistogramCell {
     incompatible: bool,
     /// The metric's name, for that remark.
     name: Arc<str>,
+}
+
+/// What is known of a series that is taken in.
+pub(super) struct Added<'a> {
+    /// The metric's name.
+    pub(super) name: &'a str,
+    /// Whether it is to lose its name.
+    pub(super) drop_name: bool,
 }
 
 /// The running aggregation of one group, or of a part of it.
@@ -50,20 +57,13 @@ impl Fold {
         }
     }
 
-    pub(super) fn add(
-        &mut self,
-        values: &StepValues,
-        labels: &Labels,
-        drop_name: bool,
-        run: &Run<'_>,
-        notes: &mut Annotations,
-    ) {
-        if drop_name && !self.drop_name && values.any_present() {
+    pub(super) fn add(&mut self, values: &StepValues, about: &Added<'_>, run: &Run<'_>, notes: &mut Annotations) {
+        if about.drop_name && !self.drop_name && values.any_present() {
             self.drop_name = true;
         }
         self.add_floats(&values.floats);
         if values.histograms.is_some() {
-            self.add_histograms(values, labels, run, notes);
+            self.add_histograms(values, about.name, run, notes);
         }
     }
 
@@ -71,11 +71,11 @@ impl Fold {
         let cells = self.v.iter_mut().zip(&mut self.n).zip(floats);
         match self.op {
             AggregateOp::Sum => {
+                // Adding nothing changes nothing, so that there is no branch in the loop.
                 for (((v, n), x), c) in cells.zip(&mut self.c) {
-                    if !is_absent(*x) {
-                        (*v, *c) = kahan::add(*x, *v, *c);
-                        *n += 1;
-                    }
+                    let there = !is_absent(*x);
+                    (*v, *c) = kahan::add(if there { *x } else { 0.0 }, *v, *c);
+                    *n += u32::from(there);
                 }
             }
             AggregateOp::Count | AggregateOp::Group => {
@@ -157,7 +157,7 @@ impl Fold {
         }
     }
 
-    fn add_histograms(&mut self, values: &StepValues, labels: &Labels, run: &Run<'_>, notes: &mut Annotations) {
+    fn add_histograms(&mut self, values: &StepValues, metric: &str, run: &Run<'_>, notes: &mut Annotations) {
         let steps = self.n.len();
         match self.op {
             AggregateOp::Count | AggregateOp::Group => {
@@ -168,7 +168,7 @@ impl Fold {
             AggregateOp::Sum | AggregateOp::Avg => {
                 let is_avg = self.op == AggregateOp::Avg;
                 let cells = self.histograms.get_or_insert_with(|| {
-                    let name = Arc::from(labels.metric_name());
+                    let name = Arc::from(metric);
                     vec![HistogramCell { acc: None, incompatible: false, name }; steps]
                 });
                 for (i, cell) in cells.iter_mut().enumerate() {
@@ -186,7 +186,7 @@ impl Fold {
                     };
                     if outcome.is_err() {
                         cell.incompatible = true;
-                        notes.add(Remark::MixedExponentialCustom, labels.metric_name(), run.span);
+                        notes.add(Remark::MixedExponentialCustom, metric, run.span);
                     }
                 }
             }

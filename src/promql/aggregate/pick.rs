@@ -5,6 +5,7 @@ use crate::promql::annotations::{Annotations, Remark};
 use crate::promql::ast::AggregateOp;
 use crate::promql::engine::QueryError;
 use crate::promql::lex::aggregate_text;
+use crate::promql::limits::Pace;
 use crate::promql::quantile::nan_first;
 use crate::promql::series_set::{SeriesSet, StepSeries};
 
@@ -29,10 +30,14 @@ pub(super) fn pick(
             }
         }
     }
+    let _keep = run.limits.charge(0, (set.series.len() * (run.steps + 24)) as u64)?;
+    let mut pace = Pace::new(run.limits);
     let mut keep: Vec<Vec<bool>> = vec![vec![false; run.steps]; set.series.len()];
     let mut ranks: Vec<usize> = Vec::with_capacity(set.series.len());
     for members in &groups.members {
         for (step, param) in params.iter().enumerate().take(run.steps) {
+            // Sorting, or hashing labels.
+            pace.step(16 * members.len())?;
             let chosen = match run.op {
                 AggregateOp::Topk | AggregateOp::Bottomk => ranked(run, &set, members, step, *param, notes),
                 AggregateOp::LimitRatio => by_ratio(&set, members, step, *param),

@@ -120,40 +120,71 @@ impl Results {
     }
 }
 
-struct Work<'a> {
-    op: &'a VectorOp,
-    matching: &'a VectorMatching,
-    steps: usize,
-    results: Results,
-    notes: &'a mut Annotations,
+/// How two vectors meet.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    /// Which series meet.
+    pub matching: &'a VectorMatching,
+    /// At how many steps.
+    pub steps: usize,
+    /// Fails once the result is no longer wanted; asked every now and then.
+    pub check: &'a (dyn Fn() -> Result<(), QueryError> + Sync),
 }
 
-/// Applies an operator to two vectors at `steps` steps.
+/// After so many values looked at, the result may no longer be wanted: some milliseconds of work.
+const CHECK_VALUES: usize = 1 << 20;
+
+struct Joining<'a> {
+    op: &'a VectorOp,
+    work: &'a Work<'a>,
+    /// The steps at which the "many" side has any value, where that matters: as in Prometheus, nothing is looked at where a side is
+    /// empty.
+    many_there: Option<&'a [bool]>,
+    results: Results,
+    notes: &'a mut Annotations,
+    /// Values since the last check.
+    looked_at: usize,
+}
+
+/// Applies an operator to two vectors.
 pub fn vectors(
     op: &VectorOp,
     left: SeriesSet,
     right: SeriesSet,
-    matching: &VectorMatching,
-    steps: usize,
+    work: &Work<'_>,
     notes: &mut Annotations,
 ) -> Result<SeriesSet, QueryError> {
+    let matching = work.matching;
     let swapped = matching.card == Cardinality::OneToMany;
     let (many, one) = if swapped { (right, left) } else { (left, right) };
     // With `group_right` the sides are swapped before the fill values are looked at, in Prometheus as here: there
     // `fill_left` stands in for a missing series of the "many" side, whichever side that is.
     let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
     let groups = groups(&many, &one, matching);
+    let many_there = if groups.iter().any(|g| g.one.len() > 1) && fill_many.is_none() && fill_one.is_none() {
+        Some(steps_with_values(&many, work.steps))
+    } else {
+        None
+    };
+    let many_there = many_there.as_deref();
     let all: Vec<usize> = (0..groups.len()).collect();
     let (parts, new_notes) = Source::for_batches(&all, |batch, scratch| {
-        let mut work = Work { op, matching, steps, results: Results::default(), notes: &mut scratch.notes };
+        let notes = &mut scratch.notes;
+        let mut joining = Joining { op, work, many_there, results: Results::default(), notes, looked_at: CHECK_VALUES };
         for g in batch.iter().filter_map(|i| groups.get(*i)) {
             let nothing = (g.one.is_empty() && fill_one.is_none()) || (g.many.is_empty() && fill_many.is_none());
             if !nothing {
-                work.group(g, fill_many, fill_one, swapped)?;
+                joining.group(g, fill_many, fill_one, swapped)?;
+            } else if g.one.len() > 1 {
+                // Nobody asks for them, but they are ambiguous all the same.
+                for i in 0..work.steps {
+                    joining.look(g.one.len())?;
+                    joining.single(g, i, swapped)?;
+                }
             }
         }
-        work.results.series.retain(|s| s.values.any_present());
-        Ok(work.results.series)
+        joining.results.series.retain(|s| s.values.any_present());
+        Ok(joining.results.series)
     })?;
     notes.merge(new_notes);
     let mut results = Results::default();
@@ -163,16 +194,27 @@ pub fn vectors(
     Ok(SeriesSet::new(results.series))
 }
 
+fn steps_with_values(set: &SeriesSet, steps: usize) -> Vec<bool> {
+    let mut there = vec![false; steps];
+    for s in &set.series {
+        for (i, there) in there.iter_mut().enumerate().filter(|(_, there)| !**there) {
+            *there = s.values.is_present(i);
+        }
+    }
+    there
+}
+
 fn not_unique() -> QueryError {
     QueryError::Execution("multiple matches for labels: grouping labels must ensure unique matches".to_owned())
 }
 
-impl Work<'_> {
+impl Joining<'_> {
     /// The series of the "one" side that has a value at step `i`; an error where there are two.
     fn single<'g>(&self, g: &'g Group<'_>, i: usize, swapped: bool) -> Result<Option<&'g StepSeries>, QueryError> {
         let mut there = g.one.iter().copied().filter(|s| s.values.is_present(i));
         let first = there.next();
-        if let (Some(a), Some(b)) = (first, there.next()) {
+        let looked_at = self.many_there.is_none_or(|m| m.get(i).copied().unwrap_or(false));
+        if let (Some(a), Some(b), true) = (first, there.next(), looked_at) {
             let side = if swapped { "left" } else { "right" };
             return Err(QueryError::Execution(format!(
                 "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];\
@@ -183,11 +225,22 @@ impl Work<'_> {
         Ok(first)
     }
 
+    /// Counts values that are looked at.
+    fn look(&mut self, values: usize) -> Result<(), QueryError> {
+        self.looked_at += values;
+        if self.looked_at >= CHECK_VALUES {
+            self.looked_at = 0;
+            (self.work.check)()?;
+        }
+        Ok(())
+    }
+
     /// The usual case: in the whole group one series meets one.
     fn one_pair(&mut self, many: &StepSeries, one: &StepSeries, swapped: bool) -> Result<(), QueryError> {
-        let labels = result_labels(&many.labels, &one.labels, self.op.op, self.matching);
+        self.look(self.work.steps)?;
+        let labels = result_labels(&many.labels, &one.labels, self.op.op, self.work.matching);
         let drop_name = self.op.return_bool || (many.drop_name && !changes_metric(self.op.op));
-        let slot = self.results.slot(&labels, drop_name, self.steps);
+        let slot = self.results.slot(&labels, drop_name, self.work.steps);
         if many.values.histograms.is_none() && one.values.histograms.is_none() && changes_metric(self.op.op) {
             let Some(out) = self.results.series.get_mut(slot) else { return Ok(()) };
             let pairs = many.values.floats.iter().zip(&one.values.floats);
@@ -202,7 +255,7 @@ impl Work<'_> {
             }
             return Ok(());
         }
-        for i in 0..self.steps {
+        for i in 0..self.work.steps {
             if let (Some(m), Some(o)) = (many.values.get(i), one.values.get(i)) {
                 self.apply(slot, i, m, o, swapped)?;
             }
@@ -223,7 +276,8 @@ impl Work<'_> {
         // Where one series meets one, the result has one place for all steps.
         let mut slots: HashMap<(usize, usize), usize> = HashMap::new();
         let group_only = Labels::clone(&g.key);
-        for i in 0..self.steps {
+        for i in 0..self.work.steps {
+            self.look(g.many.len() + g.one.len())?;
             let one = self.single(g, i, swapped)?;
             let one_value = one.and_then(|s| s.values.get(i)).or(fill_one.map(StepValue::Float));
             let mut matched = false;
@@ -232,7 +286,7 @@ impl Work<'_> {
                 let Some(one_value) = one_value else { continue };
                 let one_labels = one.map_or(&group_only, |s| &s.labels);
                 let pair = (k, one.map_or(usize::MAX, |s| std::ptr::from_ref(s) as usize));
-                if matched && self.matching.card == Cardinality::OneToOne {
+                if matched && self.work.matching.card == Cardinality::OneToOne {
                     return Err(QueryError::Execution(
                         "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
                             .to_owned(),
@@ -242,9 +296,9 @@ impl Work<'_> {
                 let slot = match slots.get(&pair) {
                     Some(s) => *s,
                     None => {
-                        let labels = result_labels(&many.labels, one_labels, self.op.op, self.matching);
+                        let labels = result_labels(&many.labels, one_labels, self.op.op, self.work.matching);
                         let drop_name = self.op.return_bool || (many.drop_name && !changes_metric(self.op.op));
-                        let s = self.results.slot(&labels, drop_name, self.steps);
+                        let s = self.results.slot(&labels, drop_name, self.work.steps);
                         slots.insert(pair, s);
                         s
                     }
@@ -255,8 +309,8 @@ impl Work<'_> {
             if let (false, Some(fill), Some(one)) = (any_many, fill_many, one)
                 && let Some(one_value) = one.values.get(i)
             {
-                let labels = result_labels(&group_only, &one.labels, self.op.op, self.matching);
-                let slot = self.results.slot(&labels, self.op.return_bool, self.steps);
+                let labels = result_labels(&group_only, &one.labels, self.op.op, self.work.matching);
+                let slot = self.results.slot(&labels, self.op.return_bool, self.work.steps);
                 self.apply(slot, i, StepValue::Float(fill), one_value, swapped)?;
             }
         }

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::model::Labels;
 use crate::promql::aggregate;
 use crate::promql::annotations::Annotations;
 use crate::promql::ast::{Aggregate, AggregateOp, Binary, Expr, ExprKind, UnaryOp};
@@ -13,7 +12,7 @@ use crate::promql::functions;
 use crate::promql::limits::Limits;
 use crate::promql::sample_counts::SampleCounts;
 use crate::promql::selector;
-use crate::promql::series_set::{SeriesSet, StepSeries, StepValues, Steps, is_absent, without_metadata};
+use crate::promql::series_set::{SeriesSet, StepSeries, StepValues, Steps, is_absent};
 use crate::promql::source::Source;
 use crate::promql::storage::Storage;
 use crate::promql::string_literal;
@@ -62,7 +61,7 @@ impl<'a> Context<'a> {
         self.limits.check()?;
         if steps.count > 1 && is_step_invariant(expr) && !matches!(expr.kind, ExprKind::Number(_) | ExprKind::String(_))
         {
-            return Ok(self.repeat(self.evaluate(expr, &Steps { count: 1, ..*steps })?, steps.count));
+            return self.repeat(self.evaluate(expr, &Steps { count: 1, ..*steps })?, steps.count);
         }
         match &expr.kind {
             ExprKind::Number(n) => Ok(Evaluated::Scalar(vec![n.value; steps.count])),
@@ -97,20 +96,16 @@ impl<'a> Context<'a> {
     }
 
     fn materialize(&self, source: Source<'_>) -> Result<Evaluated, QueryError> {
-        // While it grows the set is charged series by series; then once as a whole.
-        let growing = Mutex::new(Vec::new());
-        let (mut set, notes) = source.materialize(|values| match values {
-            None => self.limits.check(),
-            Some(v) => {
-                let charge = self.limits.charge(v.present() as u64, v.size_bytes() as u64)?;
-                growing.lock().unwrap_or_else(PoisonError::into_inner).push(charge);
-                Ok(())
-            }
-        })?;
-        drop(growing);
-        self.note(notes);
+        let mut set = self.collect(source)?;
         self.finish(&mut set)?;
         Ok(Evaluated::Vector(set))
+    }
+
+    /// The series of a source as a set that is charged for.
+    pub(crate) fn collect(&self, source: Source<'_>) -> Result<SeriesSet, QueryError> {
+        let (set, notes) = source.materialize(&self.limits)?;
+        self.note(notes);
+        Ok(set)
     }
 
     /// Takes names off at once where they are not to be kept until the end, and charges for the set.
@@ -121,12 +116,15 @@ impl<'a> Context<'a> {
         self.limits.hold(set)
     }
 
-    fn repeat(&self, value: Evaluated, n: usize) -> Evaluated {
-        match value {
+    fn repeat(&self, value: Evaluated, n: usize) -> Result<Evaluated, QueryError> {
+        Ok(match value {
             Evaluated::Scalar(v) => Evaluated::Scalar(vec![v.first().copied().unwrap_or(f64::NAN); n]),
             Evaluated::String(s) => Evaluated::String(s),
             Evaluated::Vector(set) => Evaluated::Vector(SeriesSet {
-                charge: set.charge,
+                charge: {
+                    let bytes: usize = set.series.iter().map(|s| s.size_bytes() + 8 * n).sum();
+                    Some(self.limits.charge((set.series.len() * n) as u64, bytes as u64)?)
+                },
                 series: set
                     .series
                     .into_iter()
@@ -139,7 +137,7 @@ impl<'a> Context<'a> {
                     })
                     .collect(),
             }),
-        }
+        })
     }
 
     /// The value of a scalar expression.
@@ -172,7 +170,7 @@ impl<'a> Context<'a> {
                 let source = self.source(e, steps)?;
                 return Ok(match op {
                     UnaryOp::Plus => source,
-                    UnaryOp::Minus => self.dropping_names(source).map(|_, v, _| binary::negate(v)),
+                    UnaryOp::Minus => self.dropping_names(source).map(|v, _| binary::negate(v)),
                 });
             }
             ExprKind::Binary(b) if b.matching.is_none() => return self.vector_scalar(expr, b, steps),
@@ -186,9 +184,9 @@ impl<'a> Context<'a> {
         Ok(Source::of_set(self.vector(expr, steps)?))
     }
 
-    /// Marks names for removal. They stay on until the series are collected, because only then it shows which collide.
+    /// Marks names for removal.
     pub(crate) fn dropping_names<'s>(&self, mut source: Source<'s>) -> Source<'s> {
-        source.meta.iter_mut().for_each(|m| m.1 = true);
+        source.meta.drop_names();
         source
     }
 
@@ -201,7 +199,7 @@ impl<'a> Context<'a> {
             source = self.dropping_names(source);
         }
         let (op, return_bool, span) = (b.op, b.return_bool, expr.span);
-        Ok(source.map(move |_, v, notes| {
+        Ok(source.map(move |v, notes| {
             binary::with_scalar(op, v, &scalar, binary::ScalarSide { left: scalar_left, return_bool }, notes, span)
         }))
     }
@@ -211,12 +209,16 @@ impl<'a> Context<'a> {
             return Err(QueryError::Execution("a binary operation on vectors needs a matching".to_owned()));
         };
         let (left, right) = (self.vector(&b.lhs, steps)?, self.vector(&b.rhs, steps)?);
+        // The result is about as large as the larger side.
+        let size = |set: &SeriesSet| set.series.iter().map(|s| s.size_bytes() as u64).sum::<u64>();
+        let _result = self.limits.charge(0, size(&left).max(size(&right)))?;
         let mut notes = Annotations::default();
         let mut set = if b.op.is_set_operator() {
             binary::set_operation(b.op, left, right, matching)
         } else {
             let op = binary::VectorOp { op: b.op, return_bool: b.return_bool, span: expr.span };
-            binary::vectors(&op, left, right, matching, steps.count, &mut notes)?
+            let work = binary::Work { matching, steps: steps.count, check: &|| self.limits.check() };
+            binary::vectors(&op, left, right, &work, &mut notes)?
         };
         self.note(notes);
         self.finish(&mut set)?;
@@ -259,17 +261,9 @@ impl<'a> Context<'a> {
     /// joins them or fails.
     fn source_without_collisions<'s>(&'s self, expr: &'s Expr, steps: &Steps) -> Result<Source<'s>, QueryError> {
         let mut source = self.source(expr, steps)?;
-        let mut seen = std::collections::HashSet::with_capacity(source.meta.len());
-        let stripped: Vec<(Labels, bool)> = source
-            .meta
-            .iter()
-            .map(|(l, drop_name)| (if *drop_name { without_metadata(l) } else { l.clone() }, false))
-            .collect();
-        if stripped.iter().all(|(l, _)| seen.insert(l.clone())) {
-            source.meta = stripped;
+        if source.meta.strip() {
             return Ok(source);
         }
-        drop(seen);
         match self.materialize(source)? {
             Evaluated::Vector(set) => Ok(Source::of_set(set)),
             Evaluated::Scalar(_) | Evaluated::String(_) => {

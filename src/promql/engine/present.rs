@@ -3,7 +3,7 @@
 use crate::model::{Column, TimestampMs};
 use crate::promql::ast::{MatrixSelector, Subquery};
 use crate::promql::engine::{Context, Evaluated, QueryError};
-use crate::promql::series_set::{SeriesSet, StepValue, Steps};
+use crate::promql::series_set::{SeriesSet, StepValue, Steps, is_absent};
 use crate::promql::value::{MatrixSeries, SampleValue, Value, VectorSample};
 use crate::promql::{selector, subquery};
 
@@ -31,7 +31,7 @@ pub(super) fn instant(value: Evaluated, t: TimestampMs) -> Result<Value, QueryEr
 }
 
 /// The value of a range query, sorted by labels.
-pub(super) fn range(value: Evaluated, steps: &Steps) -> Result<Value, QueryError> {
+pub(super) fn range(cx: &Context<'_>, value: Evaluated, steps: &Steps) -> Result<Value, QueryError> {
     let mut set = match value {
         Evaluated::Scalar(v) => {
             let floats = steps.times().zip(v).collect();
@@ -46,16 +46,19 @@ pub(super) fn range(value: Evaluated, steps: &Steps) -> Result<Value, QueryError
     };
     set.drop_marked_names()?;
     set.merge_same_labels()?;
-    Ok(matrix(&set, steps))
+    matrix(cx, set, steps)
 }
 
-fn matrix(set: &SeriesSet, steps: &Steps) -> Value {
+/// Series are taken out of the set one by one, so that there is never much more than one of both forms in memory.
+fn matrix(cx: &Context<'_>, set: SeriesSet, steps: &Steps) -> Result<Value, QueryError> {
+    let points: usize = set.series.iter().map(|s| s.values.present()).sum();
+    let _result = cx.limits.charge(0, 16 * points as u64)?;
     let mut out: Vec<MatrixSeries> = set
         .series
-        .iter()
+        .into_iter()
         .map(|s| {
-            let mut m = MatrixSeries { labels: s.labels.clone(), ..MatrixSeries::default() };
-            m.floats.reserve(s.values.len());
+            let mut m = MatrixSeries { labels: s.labels, ..MatrixSeries::default() };
+            m.floats.reserve_exact(s.values.floats.iter().filter(|v| !is_absent(**v)).count());
             for (i, t) in steps.times().enumerate() {
                 match s.values.get(i) {
                     Some(StepValue::Float(v)) => m.floats.push((t, v)),
@@ -68,7 +71,7 @@ fn matrix(set: &SeriesSet, steps: &Steps) -> Value {
         .filter(|m| !m.floats.is_empty() || !m.histograms.is_empty())
         .collect();
     out.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Value::Matrix(out)
+    Ok(Value::Matrix(out))
 }
 
 /// The samples inside `(start, end]`; an extended selector has read more.
@@ -87,11 +90,12 @@ pub(super) fn raw_matrix(cx: &Context<'_>, m: &MatrixSelector, t: TimestampMs) -
     let window = source.windows.at(t);
     let mut out = Vec::new();
     let mut charges = Vec::new();
-    for (i, (labels, _)) in source.meta.iter().enumerate() {
+    for i in 0..source.meta.len() {
+        cx.limits.check()?;
         let mut c = Column::default();
         (source.read)(i, &mut c)?;
         charges.push(cx.limits.charge(c.len() as u64, 16 * c.len() as u64)?);
-        let series = of_column(labels.clone(), c, window.start, window.end);
+        let series = of_column(source.meta.labels(i), c, window.start, window.end);
         if !series.floats.is_empty() || !series.histograms.is_empty() {
             out.push(series);
         }
@@ -105,5 +109,5 @@ pub(super) fn subquery_matrix(cx: &Context<'_>, s: &Subquery, steps: &Steps) -> 
     let (mut set, inner) = subquery::evaluate(cx, s, steps)?;
     set.drop_marked_names()?;
     set.merge_same_labels()?;
-    Ok(matrix(&set, &inner))
+    matrix(cx, set, &inner)
 }

@@ -23,6 +23,12 @@ pub(crate) struct TimeShift {
 }
 
 impl TimeShift {
+    /// No shift.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        TimeShift { at: None, offset: 0 }
+    }
+
     /// The time a selector looks at when it is evaluated at `t`.
     pub(crate) fn apply(&self, t: TimestampMs) -> TimestampMs {
         self.at.unwrap_or(t).saturating_sub(self.offset)

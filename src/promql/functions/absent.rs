@@ -51,7 +51,6 @@ pub(super) fn absent(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<Ser
 pub(super) fn absent_over_time(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<SeriesSet, QueryError> {
     let inner = arg(call, 0)?;
     let source: Source<'_> = range::source(cx, call, range::RangeFunction::Present, steps)?;
-    let (set, notes) = source.materialize(|_| cx.limits.check())?;
-    cx.note(notes);
+    let set = cx.collect(source)?;
     Ok(where_nothing(&set, labels_of(inner), steps))
 }

@@ -78,12 +78,12 @@ fn info_steps(cx: &Context<'_>, expr: &Expr, steps: &Steps) -> Result<Steps, Que
 fn info_series(cx: &Context<'_>, matchers: Vec<Matcher>, steps: &Steps) -> Result<SeriesSet, QueryError> {
     let v = VectorSelector { name: None, matchers, time: TimeModifiers::default(), extension: RangeExtension::None };
     let span = crate::text::span::Span::default();
-    let (values, _) = selector::instant_source(cx, &v, span, steps)?.materialize(|_| cx.limits.check())?;
+    let (values, _) = selector::instant_source(cx, &v, span, steps)?.materialize(&cx.limits)?;
     if values.series.iter().any(|s| s.values.histograms.is_some()) {
         return Err(QueryError::Execution("info sample should be float".to_owned()));
     }
     let times = selector::time_source(cx, &v, SampleTime::Taken, steps)?;
-    Ok(times.materialize(|_| cx.limits.check())?.0)
+    Ok(times.materialize(&cx.limits)?.0)
 }
 
 fn identity(labels: &Labels) -> Labels {

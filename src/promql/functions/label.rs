@@ -4,7 +4,8 @@ use crate::model::labels::METRIC_NAME;
 use crate::promql::ast::Call;
 use crate::promql::engine::{Context, QueryError};
 use crate::promql::functions::{arg, string_arg};
-use crate::promql::series_set::{SeriesSet, Steps};
+use crate::promql::limits::{Charge, Pace};
+use crate::promql::series_set::{SeriesSet, StepSeries, Steps};
 use crate::text::go_regex::GoRegex;
 
 /// Argument `i` as a label name: any text except the empty one and what is no UTF-8.
@@ -19,7 +20,8 @@ fn name_arg<'c>(cx: &Context<'_>, call: &'c Call, i: usize, role: &str) -> Resul
 /// Replaces `$1`, `${1}`, `$name`, `${name}` and `$$` as Go's `Expand` does.
 fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
     let mut rest = template;
-    while let Some((before, after)) = rest.split_once('$') {
+    // What is too long is refused by the caller, so the rest need not be made.
+    while let Some((before, after)) = rest.split_once('$').filter(|_| out.len() <= MAX_VALUE_BYTES) {
         out.push_str(before);
         if let Some(tail) = after.strip_prefix('$') {
             out.push('$');
@@ -49,14 +51,40 @@ fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
     out.push_str(rest);
 }
 
-fn set_label(set: &mut SeriesSet, i: usize, name: &str, value: String) {
-    if let Some(s) = set.series.get_mut(i) {
+/// The longest value that is made: stored ones are far shorter, and nested calls can double it each time.
+const MAX_VALUE_BYTES: usize = 1 << 20;
+
+/// Sets a label of one series after another.
+struct Setting<'a> {
+    call: &'a Call,
+    name: &'a str,
+    pace: Pace<'a>,
+    /// The labels are new memory.
+    growing: Charge,
+}
+
+impl<'a> Setting<'a> {
+    fn new(cx: &'a Context<'_>, call: &'a Call, name: &'a str) -> Result<Self, QueryError> {
+        Ok(Setting { call, name, pace: Pace::new(&cx.limits), growing: cx.limits.charge(0, 0)? })
+    }
+
+    fn set(&mut self, s: &mut StepSeries, value: String) -> Result<(), QueryError> {
+        if value.len() > MAX_VALUE_BYTES {
+            let text = format!(
+                "{}() would make a value of {:?} longer than {MAX_VALUE_BYTES} bytes",
+                self.call.func, self.name
+            );
+            return Err(QueryError::Execution(text));
+        }
+        self.growing.grow(0, value.len() as u64)?;
+        self.pace.step(s.labels.packed().len() + value.len())?;
         let mut b = s.labels.to_builder();
-        b.set(name, value);
+        b.set(self.name, value);
         s.labels = b.build();
-        if name == METRIC_NAME {
+        if self.name == METRIC_NAME {
             s.drop_name = false;
         }
+        Ok(())
     }
 }
 
@@ -67,13 +95,14 @@ pub(super) fn replace(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<Se
         .map_err(|_| QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
     let destination = name_arg(cx, call, 1, "destination")?;
     let mut set = cx.vector(arg(call, 0)?, steps)?;
-    for i in 0..set.series.len() {
-        let Some(labels) = set.series.get(i).map(|s| s.labels.clone()) else { continue };
-        if let Some(captures) = regex.regex().captures(labels.value(source)) {
-            let mut value = String::new();
-            expand(replacement, &captures, &mut value);
-            set_label(&mut set, i, destination, value);
+    let mut setting = Setting::new(cx, call, destination)?;
+    for s in &mut set.series {
+        let mut value = String::new();
+        match regex.regex().captures(s.labels.value(source)) {
+            Some(captures) => expand(replacement, &captures, &mut value),
+            None => continue,
         }
+        setting.set(s, value)?;
     }
     set.merge_same_labels()?;
     Ok(set)
@@ -84,10 +113,17 @@ pub(super) fn join(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<Serie
     let sources: Vec<&str> = (3..call.args.len()).map(|i| name_arg(cx, call, i, "source")).collect::<Result<_, _>>()?;
     let destination = name_arg(cx, call, 1, "destination")?;
     let mut set = cx.vector(arg(call, 0)?, steps)?;
-    for i in 0..set.series.len() {
-        let Some(labels) = set.series.get(i).map(|s| s.labels.clone()) else { continue };
-        let value = sources.iter().map(|s| labels.value(s)).collect::<Vec<_>>().join(separator);
-        set_label(&mut set, i, destination, value);
+    let mut setting = Setting::new(cx, call, destination)?;
+    for s in &mut set.series {
+        let mut value = String::new();
+        for (k, source) in sources.iter().enumerate() {
+            if value.len() > MAX_VALUE_BYTES {
+                break;
+            }
+            value.push_str(if k > 0 { separator } else { "" });
+            value.push_str(s.labels.value(source));
+        }
+        setting.set(s, value)?;
     }
     set.merge_same_labels()?;
     Ok(set)

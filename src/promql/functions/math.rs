@@ -75,7 +75,7 @@ pub(super) fn with_scalars<'s>(cx: &'s Context<'_>, call: &'s Call, steps: &Step
     };
     let is_round = call.func == "round";
     let source = cx.dropping_names(cx.source(arg(call, 0)?, steps)?);
-    Ok(source.map(move |_, mut v, _| {
+    Ok(source.map(move |mut v, _| {
         v.histograms = None;
         let mut out = StepValues::absent(v.len());
         for (i, x) in v.floats.iter().enumerate().filter(|(_, x)| !is_absent(**x)) {

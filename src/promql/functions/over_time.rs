@@ -1,15 +1,10 @@
 //! `*_over_time`.
 
-use std::collections::VecDeque;
-
-use crate::model::Column;
 use crate::promql::annotations::Remark;
 use crate::promql::functions::over_time_histogram;
 use crate::promql::functions::range::{Sample, Speaker, View};
 use crate::promql::kahan;
 use crate::promql::quantile::{is_invalid, quantile};
-use crate::promql::selector::Windows;
-use crate::promql::series_set::{StepValues, Steps};
 
 /// For functions that look at floats only: nothing without floats, a remark where histograms are passed over.
 fn floats_only<'a>(view: &View<'a>, speaker: &mut Speaker<'_>) -> Option<&'a [f64]> {
@@ -67,36 +62,6 @@ pub(super) fn extreme(view: &View<'_>, better: impl Fn(f64, f64) -> bool, speake
         }
     }
     Some(best.into())
-}
-
-/// The extreme of every window of a series of floats, at a constant cost for each sample: the queue holds the indexes
-/// of those samples that no later one beats.
-pub(super) fn sliding_extreme(column: &Column, windows: &Windows, steps: &Steps, max: bool, out: &mut StepValues) {
-    let (t, v) = (&column.t, &column.v);
-    let mut queue: VecDeque<usize> = VecDeque::new();
-    let (mut l, mut r) = (0usize, 0usize);
-    for (i, now) in steps.times().enumerate() {
-        let w = windows.at(now);
-        if l > 0 && t[l - 1] > w.from {
-            (l, r) = (0, 0);
-            queue.clear();
-        }
-        while r < t.len() && t[r] <= w.to {
-            // NaN counts only where there is nothing else.
-            if !v[r].is_nan() {
-                while queue.pop_back_if(|k| if max { v[*k] <= v[r] } else { v[*k] >= v[r] }).is_some() {}
-                queue.push_back(r);
-            }
-            r += 1;
-        }
-        while l < r && t[l] <= w.from {
-            l += 1;
-        }
-        while queue.pop_front_if(|k| *k < l).is_some() {}
-        if l < r {
-            out.set_float(i, queue.front().map_or(f64::NAN, |k| v[*k]));
-        }
-    }
 }
 
 pub(super) fn time_of(view: &View<'_>, better: impl Fn(f64, f64) -> bool, speaker: &mut Speaker<'_>) -> Option<Sample> {
@@ -177,22 +142,34 @@ mod tests {
     #[test]
     fn sliding_extremes_agree_with_quantiles() {
         let mut s = MemoryStorage::new();
-        let labels = Labels::from_pairs([("__name__", "m")]);
+        let labels = Labels::from_pairs([("__name__", "gaps")]);
+        let even = Labels::from_pairs([("__name__", "m")]);
         let mut x = 12345u64;
         for k in 0..300i64 {
             x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            s.add_float(&even, k * 1000, ((x >> 40) % 50) as f64, 0);
             if x >> 62 != 0 {
                 s.add_float(&labels, k * 1000, ((x >> 33) % 50) as f64, 0);
             }
         }
         let ask = |q: &str| {
-            let r = Engine::default().range(&s, q, 0, 330_000, 1500, QueryOptions::default()).unwrap();
-            match r.value {
-                Value::Matrix(m) => m.into_iter().map(|s| s.floats).collect::<Vec<_>>(),
-                other => panic!("unexpected {other:?}"),
+            let mut all = Vec::new();
+            for step in [1000, 1500, 3000] {
+                let r = Engine::default().range(&s, q, 0, 330_000, step, QueryOptions::default()).unwrap();
+                match r.value {
+                    Value::Matrix(m) => all.extend(m.into_iter().map(|s| s.floats)),
+                    other => panic!("unexpected {other:?}"),
+                }
             }
+            all
         };
-        assert_eq!(ask("max_over_time(m[7s])"), ask("quantile_over_time(1, m[7s])"));
-        assert_eq!(ask("min_over_time(m[7s])"), ask("quantile_over_time(0, m[7s])"));
+        for name in ["m", "gaps"] {
+            for range in ["1s", "2s", "7s", "1m"] {
+                let max = ask(&format!("max_over_time({name}[{range}])"));
+                assert_eq!(max, ask(&format!("quantile_over_time(1, {name}[{range}])")), "{name} {range}");
+                let min = ask(&format!("min_over_time({name}[{range}])"));
+                assert_eq!(min, ask(&format!("quantile_over_time(0, {name}[{range}])")), "{name} {range}");
+            }
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::model::labels::METRIC_NAME;
-use crate::model::{Column, FloatHistogram, Labels};
+use crate::model::{Column, FloatHistogram};
 use crate::promql::annotations::{Annotations, Remark};
 use crate::promql::ast::{Call, ExprKind, RangeExtension};
 use crate::promql::engine::{Context, QueryError};
+use crate::promql::functions::sliding_extreme::sliding_extreme;
 use crate::promql::functions::{arg, changes, extended_rate, linear, over_time, rate};
+use crate::promql::limits::{Limits, Pace};
 use crate::promql::selector::{self, Window};
 use crate::promql::series_set::{StepValues, Steps};
 use crate::promql::source::{Compute, Source};
@@ -152,15 +153,18 @@ fn sub<T>(all: &[T], (l, r): (usize, usize)) -> &[T] {
     all.get(l..r).unwrap_or(&[])
 }
 
+/// A histogram is as much work as so many samples.
+const HISTOGRAM_WORK: usize = 64;
+
 /// Calls `f` for each step whose window holds a sample.
 pub(super) fn for_each_window(
-    column: &Column,
-    windows: &selector::Windows,
-    steps: &Steps,
+    (column, windows, steps): (&Column, &selector::Windows, &Steps),
+    limits: &Limits,
     mut f: impl FnMut(usize, View<'_>) -> Option<Sample>,
     out: &mut StepValues,
-) {
+) -> Result<(), QueryError> {
     let (mut floats, mut histograms) = ((0, 0), (0, 0));
+    let mut pace = Pace::new(limits);
     for (i, now) in steps.times().enumerate() {
         let window = windows.at(now);
         floats = slide(floats, &column.t, &window);
@@ -181,12 +185,14 @@ pub(super) fn for_each_window(
             now,
             extension: windows.extension,
         };
+        pace.step(view.t.len() + view.ht.len() * HISTOGRAM_WORK)?;
         match f(i, view) {
             Some(Sample::Float(v)) => out.set_float(i, v),
             Some(Sample::Histogram(h)) => out.set_histogram(i, h),
             None => {}
         }
     }
+    Ok(())
 }
 
 /// `anchored` and `smoothed` make sense for some functions only.
@@ -235,9 +241,9 @@ pub(super) fn source<'s>(
         linear::check_factors(&scalars)?;
     }
     let mut meta = input.meta;
-    let labels: Vec<Labels> = meta.iter().map(|m| m.0.clone()).collect();
+    let named = meta.clone();
     if !matches!(f, RangeFunction::First | RangeFunction::Last) {
-        meta.iter_mut().for_each(|m| m.1 = true);
+        meta.drop_names();
     }
     let (steps, windows, read) = (*steps, input.windows, input.read);
     // Remarks point at the first argument, as Prometheus' do, whichever is the range vector.
@@ -252,29 +258,29 @@ pub(super) fn source<'s>(
         if scratch.column.is_empty() {
             return Ok(out);
         }
-        let labels = labels.get(i);
-        let name = labels.map_or("", |l| l.value(METRIC_NAME));
-        let mut speaker = Speaker { notes: &mut scratch.notes, name, span };
-        evaluate(f, &scratch.column, &windows, &steps, &scalars, &mut speaker, &mut out);
+        let mut speaker = Speaker { notes: &mut scratch.notes, name: named.metric_name(i), span };
+        let input = (&scratch.column, &windows, &steps);
+        evaluate(f, input, &cx.limits, &scalars, &mut speaker, &mut out)?;
         if f.is_counter() {
-            remark_on_name(labels, by_label, &out, &mut speaker);
+            let type_label = by_label.then(|| named.value(i, "__type__"));
+            remark_on_name(type_label, &out, &mut speaker);
         }
         Ok(out)
     });
     Ok(Source { meta, compute })
 }
 
-fn remark_on_name(labels: Option<&Labels>, by_label: bool, out: &StepValues, speaker: &mut Speaker<'_>) {
+/// `type_label` is the type by label, where counters are told by it and not by their name.
+fn remark_on_name(type_label: Option<&str>, out: &StepValues, speaker: &mut Speaker<'_>) {
     let name = speaker.name;
     let counter_name = ["_total", "_sum", "_count", "_bucket"].iter().any(|s| name.ends_with(s));
-    if name.is_empty() || (!by_label && counter_name) {
+    if name.is_empty() || (type_label.is_none() && counter_name) {
         return;
     }
     if out.floats.iter().all(|v| crate::promql::series_set::is_absent(*v)) {
         return;
     }
-    if by_label {
-        let label = labels.map_or("", |l| l.value("__type__"));
+    if let Some(label) = type_label {
         if label != "counter" && label != "histogram" {
             speaker.say(Remark::PossibleNonCounterLabel { label: label.to_owned() });
         }
@@ -285,19 +291,19 @@ fn remark_on_name(labels: Option<&Labels>, by_label: bool, out: &StepValues, spe
 
 fn evaluate(
     f: RangeFunction,
-    column: &Column,
-    windows: &selector::Windows,
-    steps: &Steps,
+    input: (&Column, &selector::Windows, &Steps),
+    limits: &Limits,
     scalars: &[Vec<f64>],
     speaker: &mut Speaker<'_>,
     out: &mut StepValues,
-) {
+) -> Result<(), QueryError> {
+    let (column, windows, steps) = input;
     let scalar = |k: usize, i: usize| scalars.get(k).and_then(|s| s.get(i)).copied().unwrap_or(f64::NAN);
     let range_seconds = windows.range as f64 / 1000.0;
     // One loop for each function, so that the match is not made at every step.
     macro_rules! each {
         ($f:expr) => {
-            for_each_window(column, windows, steps, $f, out)
+            for_each_window(input, limits, $f, out)?
         };
     }
     match f {
@@ -320,7 +326,7 @@ fn evaluate(
         RangeFunction::Sum => each!(|_, view| over_time::sum(&view, speaker)),
         RangeFunction::Count => each!(|_, view| Some(((view.t.len() + view.ht.len()) as f64).into())),
         RangeFunction::Min | RangeFunction::Max if column.ht.is_empty() => {
-            over_time::sliding_extreme(column, windows, steps, f == RangeFunction::Max, out);
+            sliding_extreme(column, windows, steps, f == RangeFunction::Max, out);
         }
         RangeFunction::Min => each!(|_, view| over_time::extreme(&view, |new, old| new < old, speaker)),
         RangeFunction::Max => each!(|_, view| over_time::extreme(&view, |new, old| new > old, speaker)),
@@ -343,4 +349,5 @@ fn evaluate(
         RangeFunction::Changes => each!(|_, view| changes::count(&view, changes::Event::Change)),
         RangeFunction::Resets => each!(|_, view| changes::count(&view, changes::Event::Reset)),
     }
+    Ok(())
 }

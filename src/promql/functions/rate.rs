@@ -1,10 +1,12 @@
 //! `rate`, `increase`, `delta` with extrapolation to the borders of the range, and `irate`, `idelta`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::histogram::CounterResetHint;
 use crate::model::{Column, FloatHistogram};
 use crate::promql::annotations::{Combining, Remark};
+use crate::promql::functions::even::Even;
 use crate::promql::functions::range::{Sample, Speaker, View};
 use crate::promql::selector::Windows;
 use crate::promql::series_set::{StepValues, Steps};
@@ -70,16 +72,41 @@ fn extrapolation(first: i64, last: i64, n: usize, (start, end): (i64, i64), zero
 
 /// All steps of a series of floats without start timestamps: resets are looked up once for the whole column.
 pub(super) fn floats(column: &Column, windows: &Windows, steps: &Steps, kind: Kind, out: &mut StepValues) {
-    let resets: Vec<usize> = if kind.is_counter {
+    let has_resets = kind.is_counter && column.v.windows(2).fold(false, |any, w| any | (w[1] < w[0]));
+    let resets: Vec<usize> = if has_resets {
         column.v.windows(2).enumerate().filter(|(_, w)| w[1] < w[0]).map(|(i, _)| i).collect()
     } else {
         Vec::new()
     };
+    let even = if has_resets { None } else { Even::of(&column.t, windows, steps) };
+    match even {
+        None => at_steps(column, windows, steps, 0..steps.count, &resets, kind, out),
+        Some(even) => {
+            at_steps(column, windows, steps, 0..even.steps.start, &resets, kind, out);
+            even.rates(column, windows, steps, kind, out);
+            at_steps(column, windows, steps, even.steps.end..steps.count, &resets, kind, out);
+        }
+    }
+}
+
+/// Some steps, window by window.
+fn at_steps(
+    column: &Column,
+    windows: &Windows,
+    steps: &Steps,
+    which: Range<usize>,
+    resets: &[usize],
+    kind: Kind,
+    out: &mut StepValues,
+) {
     let per_second = kind.per_second.map_or(1.0, f64::recip);
     let (mut l, mut r, mut first_reset) = (0usize, 0usize, 0usize);
     let n = column.t.len();
-    for (i, now) in steps.times().enumerate() {
-        let w = windows.at(now);
+    if which.start > 0 && !which.is_empty() {
+        l = column.t.partition_point(|t| *t <= windows.at(steps.time(which.start)).from);
+    }
+    for i in which {
+        let w = windows.at(steps.time(i));
         if l > 0 && column.t[l - 1] > w.from {
             // Only a fixed time (`@`) with a negative step could go back; windows never do.
             (l, r, first_reset) = (0, 0, 0);
@@ -105,6 +132,46 @@ pub(super) fn floats(column: &Column, windows: &Windows, steps: &Steps, kind: Ki
         let zero = (kind.is_counter && increase > 0.0 && first >= 0.0).then_some((first, increase));
         let factor = extrapolation(column.t[l], column.t[r - 1], r - l, (w.start, w.end), zero);
         out.floats[i] = increase * (factor * per_second);
+    }
+}
+
+impl Even {
+    /// The rates of the even steps of a series without resets.
+    fn rates(&self, column: &Column, windows: &Windows, steps: &Steps, kind: Kind, out: &mut StepValues) {
+        if self.samples < 2 {
+            return;
+        }
+        let per_second = kind.per_second.map_or(1.0, f64::recip);
+        let w = windows.at(steps.time(self.steps.start));
+        let (first_t, last_t) = (column.t[self.first], column.t[self.first + self.samples - 1]);
+        let range = (w.start, w.end);
+        // All windows hold their samples at the same distances from their borders.
+        let factor = extrapolation(first_t, last_t, self.samples, range, None) * per_second;
+        let firsts = column.v[self.first..].iter().step_by(self.stride);
+        let lasts = column.v[self.first + self.samples - 1..].iter().step_by(self.stride);
+        let places = &mut out.floats[self.steps.clone()];
+        if !kind.is_counter {
+            for ((place, first), last) in places.iter_mut().zip(firsts).zip(lasts) {
+                *place = (last - first) * factor;
+            }
+            return;
+        }
+        let bound = |first: f64, increase: f64| (increase > 0.0 && first >= 0.0).then_some((first, increase));
+        // Whether a counter would be extended to below zero shows in its least value: it has no resets here.
+        let reach = (first_t - w.start) as f64;
+        let mut below_zero = false;
+        for ((place, first), last) in places.iter_mut().zip(firsts.clone()).zip(lasts.clone()) {
+            let increase = last - first;
+            *place = increase * factor;
+            below_zero |= (last_t - first_t) as f64 * first < reach * increase;
+        }
+        if below_zero {
+            for ((place, first), last) in places.iter_mut().zip(firsts).zip(lasts) {
+                let increase = last - first;
+                let zero = bound(*first, increase);
+                *place = increase * (extrapolation(first_t, last_t, self.samples, range, zero) * per_second);
+            }
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::model::histogram::CounterResetHint;
 use crate::model::sample::is_stale_nan;
-use crate::model::{Column, FloatHistogram, Labels, Matcher, TimestampMs};
-use crate::promql::storage::{SelectHints, SelectedSeries, Storage, StorageError};
+use crate::model::{Column, FloatHistogram, LabelTable, Labels, Matcher, TimestampMs};
+use crate::promql::engine::QueryError;
+use crate::promql::storage::{Admit, SelectHints, SelectedSeries, Storage, StorageError};
 
 #[derive(Clone, Debug)]
 enum Stored {
@@ -91,31 +92,39 @@ fn column(samples: &BTreeMap<TimestampMs, (TimestampMs, Stored)>, hints: &Select
     out
 }
 
-struct Found(Vec<(Labels, Column)>);
+struct Found {
+    labels: Arc<LabelTable>,
+    columns: Vec<Column>,
+}
 
 impl Storage for MemoryStorage {
-    fn select(&self, hints: &SelectHints, matchers: &[Matcher]) -> Result<Box<dyn SelectedSeries>, StorageError> {
-        let found = self
+    fn select(
+        &self,
+        hints: &SelectHints,
+        matchers: &[Matcher],
+        _admit: Admit<'_>,
+    ) -> Result<Box<dyn SelectedSeries>, QueryError> {
+        let (labels, columns): (Vec<&Labels>, Vec<Column>) = self
             .series
             .iter()
             .filter(|(labels, _)| matchers.iter().all(|m| m.matches_labels(labels)))
-            .map(|(labels, samples)| (labels.clone(), column(samples, hints)))
-            .collect();
-        Ok(Box::new(Found(found)))
+            .map(|(labels, samples)| (labels, column(samples, hints)))
+            .unzip();
+        Ok(Box::new(Found { labels: Arc::new(LabelTable::from_sorted(labels)), columns }))
     }
 }
 
 impl SelectedSeries for Found {
-    fn len(&self) -> usize {
-        self.0.len()
+    fn labels(&self) -> &Arc<LabelTable> {
+        &self.labels
     }
 
-    fn labels(&self, i: usize) -> Labels {
-        self.0.get(i).map(|s| s.0.clone()).unwrap_or_default()
+    fn size_bytes(&self) -> usize {
+        self.labels.size_bytes() + self.columns.iter().map(|c| 16 * c.len()).sum::<usize>()
     }
 
     fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), StorageError> {
-        let Some((_, c)) = self.0.get(i) else { return Ok(()) };
+        let Some(c) = self.columns.get(i) else { return Ok(()) };
         let bounds = |t: &[i64]| (t.partition_point(|x| *x < mint), t.partition_point(|x| *x <= maxt));
         let (from, to) = bounds(&c.t);
         for k in from..to {
@@ -143,7 +152,7 @@ mod tests {
         let all = [CounterResetHint::Unknown, CounterResetHint::NotReset, CounterResetHint::Unknown];
         for start in 1..=3 {
             let hints = SelectHints { start, end: 10, ..SelectHints::default() };
-            let found = s.select(&hints, &[Matcher::equal("a", "1")]).unwrap();
+            let found = s.select(&hints, &[Matcher::equal("a", "1")], &mut |_| Ok(())).unwrap();
             let mut c = Column::default();
             found.read(0, start, 10, &mut c).unwrap();
             let got: Vec<_> = c.h.iter().map(|h| h.counter_reset_hint).collect();

@@ -126,13 +126,13 @@ impl RuleQuerier for World {
     ) -> BoxFuture<'a, Result<Vec<LastSample>, String>> {
         let data = self.data.read().unwrap_or_else(PoisonError::into_inner);
         let hints = SelectHints { start: from, end: to, ..SelectHints::default() };
-        let read = data.storage.select(&hints, matchers).and_then(|found| {
+        let read = data.storage.select(&hints, matchers, &mut |_| Ok(())).and_then(|found| {
             let mut out = Vec::new();
             for i in 0..found.len() {
                 let mut column = Column::default();
                 found.read(i, from, to, &mut column)?;
                 if let (Some(t), Some(value)) = (column.t.last(), column.v.last()) {
-                    out.push(LastSample { labels: found.labels(i), t: *t, value: *value });
+                    out.push(LastSample { labels: found.labels().labels(i), t: *t, value: *value });
                 }
             }
             Ok(out)

@@ -55,7 +55,7 @@ pub(crate) fn write(store: &Path, plan: &Plan, selection: &Selection) -> Result<
 fn write_files(dir: &Path, plan: &Plan, selection: &Selection) -> Result<(), Error> {
     std::fs::create_dir_all(dir)?;
     let mut chunks = ChunkWriter::create(&dir.join(CHUNKS_FILE))?;
-    let mut index = IndexWriter::new(selection.texts().iter().map(|t| &**t));
+    let mut index = IndexWriter::new(selection.label_table().texts().iter().map(|t| &**t));
     let mut series = 0;
     for i in 0..selection.len() {
         chunks.refs.clear();
@@ -75,7 +75,7 @@ fn write_files(dir: &Path, plan: &Plan, selection: &Selection) -> Result<(), Err
             chunks.add_captured(left.as_ref().unwrap_or(captured), plan)?;
         }
         if !chunks.refs.is_empty() {
-            index.add(selection.key_of(i), &chunks.refs);
+            index.add(selection.label_table().row(i), &chunks.refs);
             series += 1;
         }
     }

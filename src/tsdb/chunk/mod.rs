@@ -196,15 +196,16 @@ impl<'a> View<'a> {
             values.extend_from_slice(v.get(from..to).unwrap_or_default());
             return Ok(());
         }
-        times.reserve(self.n);
-        values.reserve(self.n);
-        self.floats(|t, v| {
-            if t >= mint && t <= maxt {
-                times.push(t);
-                values.push(v);
+        let done = match self.encoding {
+            XOR => {
+                let mut body = self.body;
+                take_i64(&mut body)
+                    .and_then(|first_t| xor::decode_between(body, self.n, first_t, (mint, maxt), times, values))
             }
-            t < maxt
-        })
+            HISTOGRAMS => Some(()),
+            _ => None,
+        };
+        done.ok_or(DamagedChunk { len: self.len })
     }
 
     /// Gives the histograms in order until `each` says `false`; a float chunk has none.

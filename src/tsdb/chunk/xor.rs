@@ -188,3 +188,89 @@ pub(crate) fn decode(
     }
     Some(())
 }
+
+/// Appends the samples of a bit stream in `[mint, maxt]` to the columns; `n` and `first_t` as in [`decode`]. `None` on damage.
+///
+/// Queries spend much of their time here, so one look at the bits serves time and value of a sample wherever both fit.
+pub(crate) fn decode_between(
+    bits: &[u8],
+    n: usize,
+    first_t: TimestampMs,
+    (mint, maxt): (TimestampMs, TimestampMs),
+    times: &mut Vec<TimestampMs>,
+    values: &mut Vec<f64>,
+) -> Option<()> {
+    if n == 0 || first_t > maxt {
+        return Some(());
+    }
+    let mut r = BitReader::new(bits);
+    let mut v = r.take(64)?;
+    let (mut t, mut delta) = (first_t, 0i64);
+    let (mut trailing, mut significant) = (0u32, 0u32);
+    // Each sample is written to the next place, which only moves on if the sample is wanted.
+    let (had_times, had_values) = (times.len(), values.len());
+    times.resize(had_times + n, 0);
+    values.resize(had_values + n, 0.0);
+    let (t_places, v_places) = (times.get_mut(had_times..)?, values.get_mut(had_values..)?);
+    let mut taken = 0usize;
+    let mut put = |t: TimestampMs, v: u64| {
+        if let (Some(t_place), Some(v_place)) = (t_places.get_mut(taken), v_places.get_mut(taken)) {
+            (*t_place, *v_place) = (t, f64::from_bits(v));
+        }
+        taken += usize::from(t >= mint);
+    };
+    put(t, v);
+    for _ in 1..n {
+        let mut w = r.window();
+        // Bits of the window that are used up. At least 57 are valid.
+        let mut used = 1;
+        if w >> 63 != 0 {
+            delta = delta.wrapping_add(take_change(&mut r)?);
+            w = r.window();
+            used = 0;
+        }
+        t = t.wrapping_add(delta);
+        let code = w << used;
+        if code >> 63 == 0 {
+            r.skip(used + 1);
+        } else {
+            used += 2;
+            if code >> 62 == 0b11 {
+                let head = (w << used >> 53) as u32;
+                used += 11;
+                significant = (head & 63) + 1;
+                trailing = 64u32.checked_sub((head >> 6) + significant)?;
+            } else if significant == 0 {
+                return None;
+            }
+            let xor = if used + significant <= 57 {
+                r.skip(used + significant);
+                w << used >> (64 - significant)
+            } else {
+                r.skip(used);
+                r.take(significant)?
+            };
+            v ^= xor << trailing;
+        }
+        if t > maxt {
+            break;
+        }
+        put(t, v);
+    }
+    times.truncate(had_times + taken);
+    values.truncate(had_values + taken);
+    r.is_inside().then_some(())
+}
+
+/// The change of delta of a timestamp whose code does not begin with `0`.
+#[cold]
+fn take_change(r: &mut BitReader<'_>) -> Option<i64> {
+    let class = r.take_ones(4)?;
+    Some(match TIME_CLASSES.get((class as usize).checked_sub(1)?) {
+        Some((_, _, bits)) => {
+            let raw = r.take(*bits)?;
+            ((raw << (64 - bits)) as i64) >> (64 - bits)
+        }
+        None => r.take(64)? as i64,
+    })
+}
