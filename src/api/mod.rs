@@ -1,10 +1,13 @@
 //! The HTTP edge: protocols in, bytes out.
 
 pub mod alertmanager;
+mod elastic;
 pub mod error;
+mod grpc;
 mod health;
 mod logs_in;
 mod loki;
+mod otlp_logs;
 pub mod params;
 mod probe;
 mod prom;
@@ -23,6 +26,7 @@ use crate::alerting::AlertingHandle;
 use crate::config::Loaded;
 use crate::exec::permits::Permits;
 use crate::exec::{CancellationToken, Clock};
+use crate::ingest::Intake;
 use crate::query::{LogQueries, MetricQueries};
 use crate::rules::RuleManager;
 use crate::scrape::ScrapeHandle;
@@ -42,6 +46,8 @@ pub struct ApiState {
     pub metrics: MetricQueries,
     /// LogQL, and the log store.
     pub logs: LogQueries,
+    /// The way of pushed logs into the store.
+    pub intake: Arc<Intake>,
     /// The targets.
     pub scrape: ScrapeHandle,
     /// The rules.

@@ -1,5 +1,6 @@
 //! Listens, serves, and stops: what is under way is finished, within a bound.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -8,6 +9,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
+use tower_http::add_extension::AddExtension;
 
 use crate::exec::CancellationToken;
 
@@ -15,6 +17,10 @@ use crate::exec::CancellationToken;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest request line and headers; Loki's queries are always GETs, and some are long.
 const MAX_HEADER_BYTES: usize = 512 << 10;
+
+/// The other end of the connection a request came on; an extension of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// How long open connections may go on after the signal to stop. The whole process has ten seconds; the stores need some of them.
 pub const DRAIN: Duration = Duration::from_secs(5);
@@ -29,8 +35,8 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
             a = listener.accept() => a,
             () = shutdown.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, address)) => (stream, Peer(address)),
             Err(e) => {
                 // Out of file descriptors, mostly: the next connection will have to wait for one to close.
                 tracing::warn!(error = %e, "cannot accept a connection");
@@ -40,7 +46,8 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
         };
         // Small answers must not wait for an acknowledgement; a failure costs only time.
         let _slower = stream.set_nodelay(true);
-        connections.spawn(connection(stream, app.clone(), builder.clone(), shutdown.clone()));
+        let app = AddExtension::new(app.clone(), peer);
+        connections.spawn(connection(stream, app, builder.clone(), shutdown.clone()));
     }
     drop(listener);
     connections.close();
@@ -49,7 +56,12 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
     }
 }
 
-async fn connection(stream: TcpStream, app: Router, builder: Builder<TokioExecutor>, shutdown: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    app: AddExtension<Router, Peer>,
+    builder: Builder<TokioExecutor>,
+    shutdown: CancellationToken,
+) {
     let service = TowerToHyperService::new(app);
     let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {

@@ -23,6 +23,8 @@ use crate::disk::dir_lock::DirLock;
 use crate::exec::permits::Permits;
 use crate::exec::throttled_log::Throttle;
 use crate::exec::{CancellationToken, Clock, SystemClock};
+use crate::ingest::Intake;
+use crate::ingest::syslog::SyslogListeners;
 use crate::logs;
 use crate::promql::engine::{Engine, EngineOptions};
 use crate::query::{LogQueries, MetricQueries};
@@ -153,6 +155,9 @@ impl App {
             crate::probe::manager::Stores { db: stores.db.clone(), logs: stores.logs.clone(), clock: clock.clone() };
         let probes = crate::probe::manager::Manager::new(probe_stores, shutdown.clone());
 
+        let intake = Arc::new(Intake::new(stores.logs.clone(), &loaded.config.logs.limits));
+        let syslog = SyslogListeners::new(intake.clone(), shutdown.clone());
+
         let services = Arc::new(Services {
             config_file: options.config_file.clone(),
             config: Arc::new(ArcSwap::from_pointee(loaded)),
@@ -164,6 +169,8 @@ impl App {
             probes,
             rules: rules.clone(),
             alerting: alerting.clone(),
+            intake: intake.clone(),
+            syslog,
             history: history.clone(),
             db: stores.db.clone(),
             logs: stores.logs.clone(),
@@ -184,6 +191,7 @@ impl App {
             db: stores.db.clone(),
             metrics: metric_queries,
             logs: log_queries,
+            intake,
             scrape,
             rules,
             alerting,
@@ -229,6 +237,7 @@ impl App {
         let services = &self.services;
         services.scrape.stop().await;
         services.probes.stop().await;
+        services.syslog.stop().await;
         services.rules.stop().await;
         save_rule_state(services, &self.state).await;
         services.alerting.shutdown().await;

@@ -13,6 +13,8 @@ use super::{list_problems, own_targets, signals};
 use crate::alerting::AlertingHandle;
 use crate::config::{Loaded, load};
 use crate::exec::{Clock, SystemClock};
+use crate::ingest::Intake;
+use crate::ingest::syslog::SyslogListeners;
 use crate::logs;
 use crate::model::Labels;
 use crate::rules::load::{GroupDefaults, load_files};
@@ -44,6 +46,8 @@ pub(super) struct Services {
     pub(super) probes: crate::probe::manager::Manager,
     pub(super) rules: Arc<RuleManager>,
     pub(super) alerting: AlertingHandle,
+    pub(super) intake: Arc<Intake>,
+    pub(super) syslog: SyslogListeners,
     pub(super) history: History,
     pub(super) db: Arc<Db>,
     pub(super) logs: Arc<logs::Store>,
@@ -96,7 +100,8 @@ impl Services {
 
     async fn apply(&self, loaded: &Loaded, groups: Vec<GroupSpec>) -> Result<(), String> {
         let config = &loaded.config;
-        // The two that can refuse come first; if the second does, the first goes back.
+        // What can refuse comes first: listeners are bound and not yet used; if the last of them does, the one before goes back.
+        let syslog = self.syslog.prepare(&config.logs.syslog).await.map_err(|e| e.to_string())?;
         let alerting_before = self.alerting.config();
         self.alerting.reload(config.alertmanager.clone().unwrap_or_default()).map_err(|e| e.to_string())?;
         if let Err(e) = self.scrape.apply(&config.global, &config.scrape_configs).await {
@@ -106,6 +111,8 @@ impl Services {
             return Err(e.to_string());
         }
         self.scrape.set_in_process(own_targets(loaded, &self.address));
+        self.intake.set_limits(&config.logs.limits);
+        self.syslog.apply(syslog);
         self.probes.apply(&config.probes, &config.probe_modules);
         let settings = RuleSettings {
             external_url: self.external_url.clone(),
@@ -152,7 +159,7 @@ impl Services {
         }
         let before = self.config.load_full();
         let restart = before.config.storage != loaded.config.storage
-            || before.config.logs != loaded.config.logs
+            || before.config.logs.needs_restart(&loaded.config.logs)
             || before.config.web.external_url != loaded.config.web.external_url;
         if restart {
             tracing::warn!("changes under storage:, logs: and of web.external_url take effect at the next start");

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use memchr::memmem;
 
-use crate::model::{Labels, LabelsBuilder};
+use super::metadata::MetadataBuffer;
+use crate::model::Labels;
 
 /// The label every stream has.
 pub const SERVICE_NAME: &str = "service_name";
@@ -105,27 +106,69 @@ pub fn valid_name(name: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Finds the level of an entry; `metadata` is completed or normalised, and loses the level where it has a code.
-pub fn detect_level(stream: &Labels, metadata: &mut LabelsBuilder, line: &str) -> u8 {
-    let given = metadata.get(DETECTED_LEVEL);
-    let level: Cow<'static, str> = if !given.is_empty() {
-        normalise(given)
-    } else if let Some(v) = LEVEL_NAMES.iter().find_map(|n| stream.get(n)) {
-        normalise(v)
-    } else if let Some(v) = LEVEL_NAMES.iter().map(|n| metadata.get(n)).find(|v| !v.is_empty()) {
-        normalise(v)
-    } else if !metadata.get("severity_number").is_empty() {
-        Cow::Borrowed(level_of_severity(metadata.get("severity_number")))
-    } else {
-        Cow::Borrowed(level_of_line(line))
+/// What the labels of a stream say of the level of its entries; found once for each stream of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct StreamLevel(Option<Cow<'static, str>>);
+
+impl StreamLevel {
+    /// The level in a stream's labels, if there is one.
+    pub fn of(stream: &Labels) -> Self {
+        StreamLevel(LEVEL_NAMES.iter().find_map(|n| stream.get(n)).map(normalise))
+    }
+}
+
+/// Finds the level of an entry and completes its metadata with it. Returns the level's code, [`NO_LEVEL`] if it has none.
+pub fn complete(stream: &StreamLevel, metadata: &mut MetadataBuffer, line: &str) -> (u8, Labels) {
+    let level = match given_level(metadata) {
+        Given::Detected(v) => normalise(v),
+        Given::Named(_) | Given::Number(_) | Given::Nothing if stream.0.is_some() => {
+            stream.0.clone().unwrap_or_default()
+        }
+        Given::Named(v) => normalise(v),
+        Given::Number(v) => Cow::Borrowed(level_of_severity(v)),
+        Given::Nothing => Cow::Borrowed(level_of_line(line)),
     };
     let code = level_code(&level);
-    if code == NO_LEVEL {
-        metadata.set(DETECTED_LEVEL, level);
-    } else {
-        metadata.remove(DETECTED_LEVEL);
+    if metadata.is_empty() && code != NO_LEVEL {
+        return (code, with_level(&Labels::empty(), code));
     }
-    code
+    metadata.add(DETECTED_LEVEL, &level);
+    (code, metadata.labels())
+}
+
+/// What the metadata of an entry says of its level.
+enum Given<'a> {
+    /// The sender has found it already.
+    Detected(&'a str),
+    /// One of [`LEVEL_NAMES`].
+    Named(&'a str),
+    /// OpenTelemetry's number.
+    Number(&'a str),
+    Nothing,
+}
+
+fn given_level(metadata: &MetadataBuffer) -> Given<'_> {
+    let mut number = None;
+    let mut named: Option<(usize, &str)> = None;
+    for (name, value) in metadata.iter().filter(|(_, v)| !v.is_empty()) {
+        match name {
+            DETECTED_LEVEL => return Given::Detected(value),
+            "severity_number" => number = Some(value),
+            _ => {
+                let place = LEVEL_NAMES.iter().position(|n| *n == name);
+                named = match (place, named) {
+                    (Some(p), Some((best, _))) if p > best => named,
+                    (Some(p), _) => Some((p, value)),
+                    (None, _) => named,
+                };
+            }
+        }
+    }
+    match (named, number) {
+        (Some((_, v)), _) => Given::Named(v),
+        (None, Some(n)) => Given::Number(n),
+        (None, None) => Given::Nothing,
+    }
 }
 
 fn known(level: &str) -> Option<&'static str> {
@@ -367,12 +410,13 @@ mod tests {
             (&stream, vec![("level", "ERR")], "info", "error", ""),
             (&stream, vec![("severity_number", "17")], "info", "error", ""),
         ] {
-            let mut b = LabelsBuilder::new();
+            let mut buffer = MetadataBuffer::default();
             for (n, v) in metadata {
-                b.set(n, v);
+                buffer.add(n, v);
             }
-            let found = detect_level(stream, &mut b, line);
-            assert_eq!((level_name(found).unwrap_or(""), b.get(DETECTED_LEVEL)), (code, left), "{line}");
+            let (found, metadata) = complete(&StreamLevel::of(stream), &mut buffer, line);
+            assert_eq!(level_name(found).unwrap_or(""), code, "{line}");
+            assert_eq!(metadata.value(DETECTED_LEVEL), if left.is_empty() { code } else { left }, "{line}");
         }
     }
 

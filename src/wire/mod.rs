@@ -1,7 +1,11 @@
 //! What bytes from outside mean: decompression with a cap, and the bodies of each protocol. No policy, no tasks.
 
 pub mod decompress;
+pub mod elastic_bulk;
 pub mod exposition;
 pub mod loki_push;
 pub mod ndjson;
+pub mod otlp_logs;
+pub mod protobuf;
 pub mod remote_write;
+pub mod syslog;

@@ -10,5 +10,8 @@ mod flow;
 mod grafana;
 mod harness;
 mod life;
+mod log_protocols;
 mod loki;
+mod senders;
 mod sinks;
+mod syslog;
