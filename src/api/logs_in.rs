@@ -57,11 +57,6 @@ impl Received {
         })
     }
 
-    /// The content type.
-    pub(super) fn content_type(&self) -> Option<&str> {
-        self.content_type.as_deref()
-    }
-
     /// Puts another body in the place of the one that was read, such as the message inside its frame.
     pub(super) fn with_body(self, body: Bytes, content_encoding: Option<String>) -> Self {
         Received { body, content_encoding, ..self }

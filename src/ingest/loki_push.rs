@@ -29,24 +29,8 @@ pub fn push(intake: &Intake, form: PushForm, request: &LogRequest<'_>) -> Result
 }
 
 fn try_push(intake: &Intake, form: PushForm, request: &LogRequest<'_>) -> Result<(), PushError> {
-    let media_type = request.content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
-    let is_json = media_type.eq_ignore_ascii_case("application/json");
-    let encoding = match Encoding::from_header(request.content_encoding)? {
-        // Protobuf is always snappy inside; clients that say so mean that and not a second layer.
-        Encoding::SnappyBlock if !is_json => Encoding::Identity,
-        other => other,
-    };
-    let body = decompress(request.body, encoding, request.max_body_bytes)?;
     let mut builder = intake.batch();
-    let streams = match (is_json, form) {
-        (true, PushForm::V1) => add_streams(&mut builder, decode_json(&body)?),
-        (true, PushForm::Legacy) => add_streams(&mut builder, decode_legacy_json(&body)?),
-        (false, _) => {
-            let unpacked = snappy_block(&body, request.max_body_bytes)?;
-            decode_protobuf(&unpacked, &mut ToBatch(&mut builder))?
-        }
-    };
-    if streams == 0 {
+    if decode(&mut builder, form, request)? == 0 {
         return Err(PushError {
             status: 422,
             message: "error at least one valid stream is required for ingestion".to_owned(),
@@ -55,6 +39,26 @@ fn try_push(intake: &Intake, form: PushForm, request: &LogRequest<'_>) -> Result
     }
     let pushed = intake.push(request.sender, builder)?;
     PushError::of_refusals(&pushed).map_or(Ok(()), Err)
+}
+
+/// Unpacks a request and adds its entries to a batch; returns how many streams it has.
+pub fn decode(builder: &mut BatchBuilder<'_>, form: PushForm, request: &LogRequest<'_>) -> Result<usize, PushError> {
+    let media_type = request.content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+    let is_json = media_type.eq_ignore_ascii_case("application/json");
+    let encoding = match Encoding::from_header(request.content_encoding)? {
+        // Protobuf is always snappy inside; clients that say so mean that and not a second layer.
+        Encoding::SnappyBlock if !is_json => Encoding::Identity,
+        other => other,
+    };
+    let body = decompress(request.body, encoding, request.max_body_bytes)?;
+    Ok(match (is_json, form) {
+        (true, PushForm::V1) => add_streams(builder, decode_json(&body)?),
+        (true, PushForm::Legacy) => add_streams(builder, decode_legacy_json(&body)?),
+        (false, _) => {
+            let unpacked = snappy_block(&body, request.max_body_bytes)?;
+            decode_protobuf(&unpacked, &mut ToBatch(builder))?
+        }
+    })
 }
 
 fn add_streams(builder: &mut BatchBuilder<'_>, streams: Vec<PushStream<'_>>) -> usize {
