@@ -56,6 +56,7 @@ pub fn decode(builder: &mut BatchBuilder<'_>, form: PushForm, request: &LogReque
         (true, PushForm::Legacy) => add_streams(builder, decode_legacy_json(&body)?),
         (false, _) => {
             let unpacked = snappy_block(&body, request.max_body_bytes)?;
+            builder.reserve(unpacked.len());
             decode_protobuf(&unpacked, &mut ToBatch(builder))?
         }
     })

@@ -215,6 +215,11 @@ impl<'o> BatchBuilder<'o> {
         }
     }
 
+    /// Makes room for so many bytes of lines, for callers that know about how many will come.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.batch.text.reserve(bytes);
+    }
+
     /// Begins (or goes on with) a stream. A stream that breaks a limit is refused with all entries that follow.
     pub fn stream(&mut self, labels: Labels) {
         let groups = &mut self.batch.groups;
@@ -379,6 +384,8 @@ impl<'o> BatchBuilder<'o> {
         }
         self.batch.groups.retain(|g| !g.entries.is_empty());
         self.batch.text = text;
+        // Batches stay in memory for seconds; what was reserved too much must not.
+        self.batch.text.shrink_to_fit();
         (self.batch, self.refused, self.refusals)
     }
 }

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use memchr::memmem;
-
 use super::metadata::MetadataBuffer;
 use crate::model::Labels;
 
@@ -214,48 +212,95 @@ pub fn level_of_line(line: &str) -> &'static str {
     let trimmed = line.trim_matches(char::is_whitespace);
     let field = if trimmed.starts_with('{') && trimmed.ends_with('}') {
         json_level(trimmed.as_bytes())
-    } else if memchr::memchr(b'=', line.as_bytes()).is_some() {
+    } else if may_have_level_key(line.as_bytes()) {
         logfmt_level(line.as_bytes())
     } else {
         None
     };
-    field.and_then(|v| std::str::from_utf8(v).ok()).and_then(known).unwrap_or_else(|| level_of_words(line))
+    field.and_then(|v| std::str::from_utf8(v).ok()).and_then(known).unwrap_or_else(|| level_of_words(line.as_bytes()))
 }
 
-/// Words that give a level away, in the order they are tried.
-const WORDS: [(&str, &str); 9] = [
-    ("trace", "trace"),
-    ("debug", "debug"),
-    ("fatal", "fatal"),
-    ("critical", "critical"),
-    ("error", "error"),
-    ("err", "error"),
-    ("warning", "warn"),
-    ("warn", "warn"),
-    ("info", "info"),
+/// Whether some `=` follows the name of a level. Cheaper than taking the line apart, which is of use only then.
+fn may_have_level_key(line: &[u8]) -> bool {
+    memchr::memchr_iter(b'=', line).any(|at| {
+        let before = line.get(..at).unwrap_or(&[]);
+        // The last letters of all names.
+        matches!(before.last(), Some(b'l' | b'L' | b'y' | b'Y' | b't' | b'T'))
+            && LEVEL_NAMES.iter().any(|name| {
+                let start = at.checked_sub(name.len());
+                start.and_then(|s| before.get(s..)).is_some_and(|end| end.eq_ignore_ascii_case(name.as_bytes()))
+            })
+    })
+}
+
+/// Words that give a level away, in the order they are tried: the word, its level, and the place of its first three letters in
+/// [`BEGINNINGS`].
+const WORDS: [(&str, &str, u8); 9] = [
+    ("trace", "trace", 0),
+    ("debug", "debug", 1),
+    ("fatal", "fatal", 2),
+    ("critical", "critical", 3),
+    ("error", "error", 4),
+    ("err", "error", 4),
+    ("warning", "warn", 5),
+    ("warn", "warn", 5),
+    ("info", "info", 6),
 ];
+/// How the words begin.
+const BEGINNINGS: [&[u8; 3]; 7] = [b"tra", b"deb", b"fat", b"cri", b"err", b"war", b"inf"];
+/// Places looked at together; a whole number of the registers of any machine.
+const LANES: usize = 32;
 
-static ANY_WORD: LazyLock<Option<regex::bytes::Regex>> =
-    LazyLock::new(|| regex::bytes::Regex::new("(?i-u)trace|debug|fatal|critical|err|warn|info").ok());
+/// Which of [`BEGINNINGS`] are in a line, regardless of case, one bit for each. Most lines hold none, and this runs for nearly every
+/// line, so it is written for the compiler to look at many places at once: no branches, no early end.
+fn beginnings(line: &[u8]) -> u8 {
+    let mut found = 0;
+    let mut rest = line;
+    while let Some(window) = rest.first_chunk::<{ LANES + 2 }>() {
+        found |= beginnings_in(window);
+        rest = rest.get(LANES..).unwrap_or(&[]);
+    }
+    let mut last = [0; LANES + 2];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    found | beginnings_in(&last)
+}
 
-static FINDERS: LazyLock<[(memmem::Finder<'static>, &str); 9]> =
-    LazyLock::new(|| WORDS.map(|(word, level)| (memmem::Finder::new(word), level)));
+fn beginnings_in(window: &[u8; LANES + 2]) -> u8 {
+    let mut found = 0;
+    for i in 0..LANES {
+        // Sets the bit that makes letters small; other bytes do not become letters by it.
+        let three = [window[i] | 0x20, window[i + 1] | 0x20, window[i + 2] | 0x20];
+        for (bit, b) in BEGINNINGS.iter().enumerate() {
+            found |= u8::from((three[0] == b[0]) & (three[1] == b[1]) & (three[2] == b[2])) << bit;
+        }
+    }
+    found
+}
 
 /// The level of the first word in [`WORDS`] whose first occurrence in the line, regardless of case, stands by itself.
-fn level_of_words(line: &str) -> &'static str {
-    // One pass tells nearly always that no word is there at all.
-    if ANY_WORD.as_ref().is_some_and(|r| !r.is_match(line.as_bytes())) {
+fn level_of_words(line: &[u8]) -> &'static str {
+    let found = beginnings(line);
+    if found == 0 {
         return "unknown";
     }
-    let lower = line.to_ascii_lowercase();
-    let by_itself = |finder: &memmem::Finder<'_>| {
-        finder.find(lower.as_bytes()).is_some_and(|at| {
-            let before = at.checked_sub(1).and_then(|i| lower.as_bytes().get(i));
-            let after = lower.as_bytes().get(at + finder.needle().len());
+    let by_itself = |word: &str| {
+        position_ignoring_case(line, word.as_bytes()).is_some_and(|at| {
+            let before = at.checked_sub(1).and_then(|i| line.get(i));
+            let after = line.get(at + word.len());
             !before.is_some_and(in_word) && !after.is_some_and(in_word)
         })
     };
-    FINDERS.iter().find(|(finder, _)| by_itself(finder)).map_or("unknown", |(_, level)| level)
+    let mut candidates = WORDS.iter().filter(|(_, _, beginning)| found >> beginning & 1 == 1);
+    candidates.find(|(word, _, _)| by_itself(word)).map_or("unknown", |(_, level, _)| level)
+}
+
+/// Where `word`, which is in small letters, first is.
+fn position_ignoring_case(line: &[u8], word: &[u8]) -> Option<usize> {
+    let first = *word.first()?;
+    memchr::memchr2_iter(first, first.to_ascii_uppercase(), line)
+        .find(|at| line.get(*at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word)))
 }
 
 /// Whether a byte belongs to a word. Loki looks at single bytes as at Latin-1 characters, so this does.
@@ -397,6 +442,21 @@ mod tests {
         ] {
             assert_eq!(level_of_line(line), level, "{line}");
         }
+    }
+
+    #[test]
+    fn words_are_found_wherever_they_are() {
+        // Around the places where one window ends and the next begins.
+        for at in 0..3 * LANES {
+            for (word, level, _) in WORDS {
+                let line = format!("{} {} {}", "x".repeat(at), word.to_uppercase(), "y".repeat(7));
+                assert_eq!(level_of_line(&line), level, "{line}");
+                let inside = format!("{}{word}{}", "x".repeat(at + 1), "y".repeat(3));
+                assert_eq!(level_of_line(&inside), "unknown", "{inside}");
+            }
+        }
+        assert!(LEVEL_NAMES.iter().all(|n| may_have_level_key(format!("a {n}=b").as_bytes())));
+        assert!(!may_have_level_key(b"a=b all=c =level"));
     }
 
     #[test]
