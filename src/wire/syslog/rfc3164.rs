@@ -49,10 +49,11 @@ fn time(text: &str, now_ns: TimestampNs, zone: Tz) -> Option<(MessageTime, &str)
     let (stamp, rest) = text.split_at_checked(15)?;
     let rest = rest.strip_prefix(' ').or_else(|| rest.is_empty().then_some(rest))?;
     let now = DateTime::from_timestamp_nanos(now_ns).with_timezone(&zone);
-    // The year is the one that puts the time nearest to now.
-    let candidates = [now.year() - 1, now.year(), now.year() + 1].into_iter().filter_map(|year| at(stamp, year, zone));
-    let nearest = candidates.min_by_key(|t| (*t - now).abs())?;
-    Some((MessageTime { ns: nearest.timestamp_nanos_opt()?, whole_seconds: true }, rest))
+    // The year is the last one that does not put the time into the future, but for clocks and zones that are wrong.
+    let latest = now + Duration::days(2);
+    let years = [now.year() + 1, now.year(), now.year() - 1];
+    let found = years.into_iter().filter_map(|year| at(stamp, year, zone)).find(|t| *t <= latest)?;
+    Some((MessageTime { ns: found.timestamp_nanos_opt()?, whole_seconds: true }, rest))
 }
 
 fn at(stamp: &str, year: i32, zone: Tz) -> Option<DateTime<Tz>> {
