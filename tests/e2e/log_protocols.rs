@@ -46,15 +46,17 @@ async fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: Vec<u
 
 /// A request of each protocol that brings one line to the stream `app="..."`.
 fn requests(app: &str, line: &str) -> [(&'static str, String); 4] {
-    let t = "1768482001000000000";
+    // Times of their own: an entry that is the same in all is stored once.
+    let t = |protocol: i64| 1_768_482_001_000_000_000 + protocol;
+    let [loki, ndjson, elastic, otlp] = [0, 1, 2, 3].map(t);
     [
-        ("/loki/api/v1/push", format!(r#"{{"streams":[{{"stream":{{"app":"{app}"}},"values":[["{t}","{line}"]]}}]}}"#)),
-        ("/api/v1/logs", format!(r#"{{"_time":{t},"_msg":"{line}","app":"{app}"}}"#)),
-        ("/_bulk", format!("{{\"index\":{{}}}}\n{{\"@timestamp\":{t},\"message\":\"{line}\",\"app\":\"{app}\"}}\n")),
+        ("/loki/api/v1/push", format!(r#"{{"streams":[{{"stream":{{"app":"{app}"}},"values":[["{loki}","{line}"]]}}]}}"#)),
+        ("/api/v1/logs", format!(r#"{{"_time":{ndjson},"_msg":"{line}","app":"{app}"}}"#)),
+        ("/_bulk", format!("{{\"index\":{{}}}}\n{{\"@timestamp\":{elastic},\"message\":\"{line}\",\"app\":\"{app}\"}}\n")),
         (
             "/v1/logs",
             format!(
-                r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{app}"}}}}]}},"scopeLogs":[{{"logRecords":[{{"timeUnixNano":"{t}","body":{{"stringValue":"{line}"}}}}]}}]}}]}}"#
+                r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{app}"}}}}]}},"scopeLogs":[{{"logRecords":[{{"timeUnixNano":"{otlp}","body":{{"stringValue":"{line}"}}}}]}}]}}]}}"#
             ),
         ),
     ]
