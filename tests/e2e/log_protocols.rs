@@ -50,9 +50,15 @@ fn requests(app: &str, line: &str) -> [(&'static str, String); 4] {
     let t = |protocol: i64| 1_768_482_001_000_000_000 + protocol;
     let [loki, ndjson, elastic, otlp] = [0, 1, 2, 3].map(t);
     [
-        ("/loki/api/v1/push", format!(r#"{{"streams":[{{"stream":{{"app":"{app}"}},"values":[["{loki}","{line}"]]}}]}}"#)),
+        (
+            "/loki/api/v1/push",
+            format!(r#"{{"streams":[{{"stream":{{"app":"{app}"}},"values":[["{loki}","{line}"]]}}]}}"#),
+        ),
         ("/api/v1/logs", format!(r#"{{"_time":{ndjson},"_msg":"{line}","app":"{app}"}}"#)),
-        ("/_bulk", format!("{{\"index\":{{}}}}\n{{\"@timestamp\":{elastic},\"message\":\"{line}\",\"app\":\"{app}\"}}\n")),
+        (
+            "/_bulk",
+            format!("{{\"index\":{{}}}}\n{{\"@timestamp\":{elastic},\"message\":\"{line}\",\"app\":\"{app}\"}}\n"),
+        ),
         (
             "/v1/logs",
             format!(

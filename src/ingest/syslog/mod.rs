@@ -175,3 +175,6 @@ async fn bind(config: &SyslogListener) -> Result<Socket, String> {
     tracing::info!(%address, protocol = config.protocol.as_str(), tls = config.tls.is_some(), "listening for syslog");
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests;
