@@ -77,12 +77,18 @@ pub fn with_level(metadata: &Labels, code: u8) -> Labels {
     }
 }
 
+/// The value of the label that comes first in `names`.
+fn first_of<'l>(names: &[&str], labels: &'l Labels) -> Option<&'l str> {
+    let places = labels.iter().filter_map(|(n, v)| Some((names.iter().position(|name| *name == n)?, v)));
+    places.min_by_key(|(place, _)| *place).map(|(_, value)| value)
+}
+
 /// Adds `service_name` to a stream that has none.
 pub fn with_service_name(labels: Labels) -> Labels {
     if labels.get(SERVICE_NAME).is_some() {
         return labels;
     }
-    let found = SERVICE_LABELS.iter().find_map(|n| labels.get(n)).unwrap_or("unknown_service");
+    let found = first_of(&SERVICE_LABELS, &labels).unwrap_or("unknown_service");
     let mut b = labels.to_builder();
     b.set(SERVICE_NAME, found);
     b.build()
@@ -111,7 +117,7 @@ pub struct StreamLevel(Option<Cow<'static, str>>);
 impl StreamLevel {
     /// The level in a stream's labels, if there is one.
     pub fn of(stream: &Labels) -> Self {
-        StreamLevel(LEVEL_NAMES.iter().find_map(|n| stream.get(n)).map(normalise))
+        StreamLevel(first_of(&LEVEL_NAMES, stream).map(normalise))
     }
 }
 
