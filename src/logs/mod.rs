@@ -16,6 +16,7 @@ pub mod doubles;
 pub mod error;
 pub mod filter;
 pub mod limits;
+pub mod line_level;
 pub mod merge_runs;
 pub mod metadata;
 mod metrics;
