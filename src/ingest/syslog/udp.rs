@@ -20,6 +20,8 @@ const DATAGRAM_BYTES: usize = 64 << 10;
 const DATAGRAMS_AT_ONCE: usize = 512;
 /// Asked of the kernel for the socket, which gives what `net.core.rmem_max` allows: a flood is taken while a flush is under way.
 const SOCKET_BUFFER_BYTES: usize = 8 << 20;
+/// How long gathered datagrams wait at most before the writer is looked at again.
+const HAND_OVER: Duration = Duration::from_millis(20);
 /// How often the kernel is asked what it dropped.
 const DROPS_EVERY: Duration = Duration::from_secs(10);
 
@@ -29,7 +31,7 @@ pub(super) fn enlarge_buffer(socket: &UdpSocket) {
     }
 }
 
-/// Receives until `stop`.
+/// Receives until `stop`. While the writer is busy datagrams are gathered, so that its queue fills by bytes and not by datagrams.
 pub(super) async fn receive(
     socket: UdpSocket,
     settings: Arc<ArcSwap<Settings>>,
@@ -39,37 +41,56 @@ pub(super) async fn receive(
     let mut buffer = vec![0; DATAGRAM_BYTES];
     let mut drops = KernelDrops::of(&socket);
     let mut ask = tokio::time::interval(DROPS_EVERY);
+    let mut gathered = Chunk::default();
     loop {
         tokio::select! {
-            ready = socket.readable() => if let Err(e) = ready {
-                tracing::error!(error = %e, "a syslog socket cannot be read any more");
-                return;
-            },
-            _ = ask.tick() => {
-                let asked = tokio::task::spawn_blocking(move || { let new = drops.new_drops(); (drops, new) }).await;
-                match asked {
-                    Ok((same, new)) => { drops = same; KERNEL_DROPS.inc_by(new); }
-                    Err(e) => { tracing::error!(error = %e, "asking for dropped datagrams ended badly"); return; }
+            ready = socket.readable() => match ready {
+                Ok(()) => take(&socket, &mut buffer, settings.load().max_message_bytes(), &mut gathered),
+                Err(e) => {
+                    tracing::error!(error = %e, "a syslog socket cannot be read any more");
+                    break;
                 }
-                continue;
+            },
+            () = tokio::time::sleep(HAND_OVER), if !gathered.is_empty() => {}
+            _ = ask.tick() => {
+                match count_drops(drops).await {
+                    Some(same) => drops = same,
+                    None => return,
+                }
             }
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
         }
-        let chunk = take(&socket, &mut buffer, settings.load().max_message_bytes());
-        if chunk.is_empty() {
-            continue;
+        let idle = queue.capacity() == queue.max_capacity();
+        if gathered.is_full() || (idle && !gathered.is_empty()) {
+            hand_over(&queue, std::mem::take(&mut gathered));
         }
-        let messages = chunk.len() as u64;
-        if queue.try_send(chunk).is_err() {
-            // Datagrams cannot be held back.
-            count_refused("syslog_queue_full", messages);
-        }
+    }
+    if !gathered.is_empty() {
+        hand_over(&queue, gathered);
+    }
+    // The last look, while there is a socket to ask about.
+    count_drops(drops).await;
+}
+
+/// Asks the kernel what it dropped since the last time.
+async fn count_drops(mut drops: KernelDrops) -> Option<KernelDrops> {
+    let asked = tokio::task::spawn_blocking(move || {
+        KERNEL_DROPS.inc_by(drops.new_drops());
+        drops
+    });
+    asked.await.inspect_err(|e| tracing::error!(error = %e, "asking for dropped datagrams ended badly")).ok()
+}
+
+fn hand_over(queue: &mpsc::Sender<Chunk>, chunk: Chunk) {
+    let messages = chunk.len() as u64;
+    if queue.try_send(chunk).is_err() {
+        // Datagrams cannot be held back.
+        count_refused("syslog_queue_full", messages);
     }
 }
 
 /// Takes what is there without waiting.
-fn take(socket: &UdpSocket, buffer: &mut [u8], max_bytes: usize) -> Chunk {
-    let mut chunk = Chunk::default();
+fn take(socket: &UdpSocket, buffer: &mut [u8], max_bytes: usize, chunk: &mut Chunk) {
     for _ in 0..DATAGRAMS_AT_ONCE {
         match socket.try_recv_from(buffer) {
             Ok((len, from)) => {
@@ -90,5 +111,4 @@ fn take(socket: &UdpSocket, buffer: &mut [u8], max_bytes: usize) -> Chunk {
         }
     }
     chunk.received_ns = SystemClock.now_ns();
-    chunk
 }
