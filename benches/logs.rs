@@ -7,9 +7,14 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use campanile::logs::{CountRequest, Direction, LineFilter, Measure, Options, ScanRequest, Selection, Store};
+use campanile::ingest::LogRequest;
+use campanile::ingest::loki_push::{self, PushForm};
+use campanile::logs::{
+    BatchBuilder, CountRequest, Direction, LineFilter, Measure, Options, ScanRequest, Selection, Store,
+};
 use campanile::model::{Labels, Matcher};
 use campanile::text::go_regex::GoRegex;
+use campanile::wire::protobuf::{put_field_bytes, put_field_varint};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const START: i64 = 1_768_471_200_000_000_000;
@@ -89,6 +94,51 @@ fn ingest(c: &mut Criterion) {
     group.finish();
 }
 
+/// A request of Loki's push, as its clients send it.
+fn push_body(from: u64) -> Vec<u8> {
+    let mut request = Vec::new();
+    for stream in 0..STREAMS {
+        let mut message = Vec::new();
+        put_field_bytes(&mut message, 1, labels(stream).to_string().as_bytes());
+        for i in (from..from + BATCH).filter(|i| i % STREAMS == stream) {
+            let ns = START as u64 + i * 1_800_000;
+            let (mut time, mut entry) = (Vec::new(), Vec::new());
+            put_field_varint(&mut time, 1, ns / 1_000_000_000);
+            put_field_varint(&mut time, 2, ns % 1_000_000_000);
+            put_field_bytes(&mut entry, 1, &time);
+            put_field_bytes(&mut entry, 2, line(i).as_bytes());
+            put_field_bytes(&mut message, 2, &entry);
+        }
+        put_field_bytes(&mut request, 1, &message);
+    }
+    snap::raw::Encoder::new().compress_vec(&request).expect("it is small")
+}
+
+/// What a push costs before it comes to the store.
+fn decode(c: &mut Criterion) {
+    let bodies: Vec<Vec<u8>> = (0..10).map(|n| push_body(n * BATCH)).collect();
+    let options = options();
+    let mut group = c.benchmark_group("logs_decode");
+    group.throughput(Throughput::Elements(10 * BATCH));
+    group.bench_function("loki_push_20k_lines", |b| {
+        b.iter(|| {
+            for body in &bodies {
+                let request = LogRequest {
+                    sender: "bench",
+                    content_type: None,
+                    content_encoding: None,
+                    body,
+                    max_body_bytes: 64 << 20,
+                };
+                let mut builder = BatchBuilder::new(&options);
+                loki_push::decode(&mut builder, PushForm::V1, &request).expect("a good request");
+                black_box(builder.build());
+            }
+        });
+    });
+    group.finish();
+}
+
 fn queries(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let store = Store::open(dir.path(), options()).expect("a new store opens");
@@ -157,5 +207,5 @@ fn queries(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ingest, queries);
+criterion_group!(benches, decode, ingest, queries);
 criterion_main!(benches);

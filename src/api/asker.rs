@@ -1,17 +1,13 @@
 //! Who asks: the address of the connection, and what the headers tell.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use crate::api::serve::Peer;
 use crate::query::Asker;
 use crate::query::asker::HEADERS;
-
-/// The other end of the connection; every request carries it as an extension.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
 
 impl<S: Send + Sync> FromRequestParts<S> for Asker {
     type Rejection = Infallible;

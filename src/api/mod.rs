@@ -2,11 +2,14 @@
 
 pub mod alertmanager;
 mod asker;
+mod elastic;
 pub mod error;
+mod grpc;
 mod health;
 mod logs_in;
 mod loki;
 mod otlp_metrics;
+mod otlp_logs;
 pub mod params;
 mod probe;
 mod prom;
@@ -26,6 +29,7 @@ use crate::config::Loaded;
 use crate::config::features::Features;
 use crate::exec::permits::Permits;
 use crate::exec::{CancellationToken, Clock};
+use crate::ingest::Intake;
 use crate::notifier::NotifierHandle;
 use crate::query::{LogQueries, MetricQueries};
 use crate::rules::RuleManager;
@@ -46,6 +50,8 @@ pub struct ApiState {
     pub metrics: MetricQueries,
     /// LogQL, and the log store.
     pub logs: LogQueries,
+    /// The way of pushed logs into the store.
+    pub intake: Arc<Intake>,
     /// The targets.
     pub scrape: ScrapeHandle,
     /// The rules.

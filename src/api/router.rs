@@ -2,13 +2,13 @@
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Extensions, HeaderMap, StatusCode, Version};
+use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
 use axum::routing::{get, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, Predicate, SizeAbove};
 use tower_http::trace::TraceLayer;
 
-use crate::api::{ApiState, alertmanager, health, logs_in, loki, otlp_metrics, probe, prom};
+use crate::api::{ApiState, alertmanager, elastic, health, logs_in, loki, otlp_logs, otlp_metrics, probe, prom};
 
 /// The largest request body, before and after it is unpacked. Remote write and log shippers stay far below; a client with
 /// larger batches is told so with 413.
@@ -20,8 +20,10 @@ struct Successes;
 
 impl Predicate for Successes {
     fn should_compress<B: axum::body::HttpBody>(&self, response: &axum::http::Response<B>) -> bool {
-        fn success(status: StatusCode, _: Version, _: &HeaderMap, _: &Extensions) -> bool {
-            status.is_success() && status != StatusCode::NO_CONTENT
+        fn success(status: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+            // gRPC has a compression of its own.
+            let grpc = headers.get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"));
+            status.is_success() && status != StatusCode::NO_CONTENT && !grpc
         }
         success(response.status(), response.version(), response.headers(), response.extensions())
     }
@@ -43,6 +45,8 @@ pub fn router(state: ApiState) -> Router {
         .merge(prom::router())
         .merge(loki::router())
         .merge(otlp_metrics::router())
+        .merge(otlp_logs::router())
+        .merge(elastic::router())
         .with_state(state.clone())
         .merge(alertmanager::router(state.alerting.clone()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -1,24 +1,26 @@
 //! Listens, serves, and stops: what is under way is finished, within a bound.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
+use tower_http::add_extension::AddExtension;
 
-use crate::api::asker::Peer;
 use crate::exec::CancellationToken;
 
 /// The longest a client may take to send its request's headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest request line and headers; Loki's queries are always GETs, and some are long.
 const MAX_HEADER_BYTES: usize = 512 << 10;
+
+/// The other end of the connection a request came on; an extension of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// How long open connections may go on after the signal to stop. The whole process has ten seconds; the stores need some of them.
 pub const DRAIN: Duration = Duration::from_secs(5);
@@ -34,7 +36,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
             () = shutdown.cancelled() => break,
         };
         let (stream, peer) = match accepted {
-            Ok((stream, from)) => (stream, Peer(from)),
+            Ok((stream, address)) => (stream, Peer(address)),
             Err(e) => {
                 // Out of file descriptors, mostly: the next connection will have to wait for one to close.
                 tracing::warn!(error = %e, "cannot accept a connection");
@@ -44,7 +46,8 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
         };
         // Small answers must not wait for an acknowledgement; a failure costs only time.
         let _slower = stream.set_nodelay(true);
-        connections.spawn(connection(stream, peer, app.clone(), builder.clone(), shutdown.clone()));
+        let app = AddExtension::new(app.clone(), peer);
+        connections.spawn(connection(stream, app, builder.clone(), shutdown.clone()));
     }
     drop(listener);
     connections.close();
@@ -55,16 +58,11 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
 
 async fn connection(
     stream: TcpStream,
-    peer: Peer,
-    app: Router,
+    app: AddExtension<Router, Peer>,
     builder: Builder<TokioExecutor>,
     shutdown: CancellationToken,
 ) {
-    let app = TowerToHyperService::new(app);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        app.call(request)
-    });
+    let service = TowerToHyperService::new(app);
     let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

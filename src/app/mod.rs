@@ -26,6 +26,8 @@ use crate::disk::dir_lock::DirLock;
 use crate::exec::permits::Permits;
 use crate::exec::throttled_log::Throttle;
 use crate::exec::{CancellationToken, Clock, SystemClock};
+use crate::ingest::Intake;
+use crate::ingest::syslog::SyslogListeners;
 use crate::logs;
 use crate::notifier::NotifierHandle;
 use crate::promql::engine::{Engine, EngineOptions};
@@ -191,6 +193,9 @@ impl App {
             crate::probe::manager::Stores { db: stores.db.clone(), logs: stores.logs.clone(), clock: clock.clone() };
         let probes = crate::probe::manager::Manager::new(probe_stores, shutdown.clone());
 
+        let intake = Arc::new(Intake::new(stores.logs.clone(), &loaded.config.logs.limits));
+        let syslog = SyslogListeners::new(intake.clone(), shutdown.clone());
+
         let services = Arc::new(Services {
             config_file: options.config_file.clone(),
             config: Arc::new(ArcSwap::from_pointee(loaded)),
@@ -203,6 +208,8 @@ impl App {
             rules: rules.clone(),
             alerting: alerting.clone(),
             notifier: notifier.clone(),
+            intake: intake.clone(),
+            syslog,
             history: history.clone(),
             features,
             query_logs,
@@ -225,6 +232,7 @@ impl App {
             db: stores.db.clone(),
             metrics: metric_queries,
             logs: log_queries,
+            intake,
             scrape,
             rules,
             alerting,
@@ -273,6 +281,7 @@ impl App {
         let services = &self.services;
         services.scrape.stop().await;
         services.probes.stop().await;
+        services.syslog.stop().await;
         services.rules.stop().await;
         services.notifier.stop().await;
         services.alerting.shutdown().await;

@@ -14,6 +14,8 @@ use crate::alerting::AlertingHandle;
 use crate::config::Loaded;
 use crate::config::features::Features;
 use crate::exec::{Clock, SystemClock};
+use crate::ingest::Intake;
+use crate::ingest::syslog::SyslogListeners;
 use crate::logs;
 use crate::model::Labels;
 use crate::notifier::NotifierHandle;
@@ -49,6 +51,8 @@ pub(super) struct Services {
     pub(super) rules: Arc<RuleManager>,
     pub(super) alerting: AlertingHandle,
     pub(super) notifier: NotifierHandle,
+    pub(super) intake: Arc<Intake>,
+    pub(super) syslog: SyslogListeners,
     pub(super) history: History,
     pub(super) features: Features,
     pub(super) query_logs: Arc<QueryLogs>,
@@ -115,7 +119,8 @@ impl Services {
 
     async fn apply(&self, loaded: &Loaded, groups: Vec<GroupSpec>) -> Result<(), String> {
         let config = &loaded.config;
-        // Those that can refuse come first; if one does, the ones before it go back.
+        // What can refuse comes first: listeners are bound and not yet used; if the last of them does, the one before goes back.
+        let syslog = self.syslog.prepare(&config.logs.syslog).await.map_err(|e| e.to_string())?;
         let alerting_before = self.alerting.config();
         let outside_before = self.config.load().config.alerting.clone();
         self.alerting.reload(config.alertmanager.clone().unwrap_or_default()).map_err(|e| e.to_string())?;
@@ -140,6 +145,8 @@ impl Services {
             tracing::error!(%file, error = %e, "the query log cannot be opened; the one before stays in use");
         }
         self.scrape.set_in_process(own_targets(loaded, &self.address));
+        self.intake.set_limits(&config.logs.limits);
+        self.syslog.apply(syslog);
         self.probes.apply(&config.probes, &config.probe_modules);
         let settings = RuleSettings {
             external_url: self.external_url.clone(),
@@ -190,7 +197,7 @@ impl Services {
         let mut storage = loaded.config.storage.clone();
         storage.limits = before.config.storage.limits;
         let restart = before.config.storage != storage
-            || before.config.logs != loaded.config.logs
+            || before.config.logs.needs_restart(&loaded.config.logs)
             || before.config.web.external_url != loaded.config.web.external_url;
         if restart {
             tracing::warn!(

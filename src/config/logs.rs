@@ -1,6 +1,18 @@
 //! `logs:`, the log store and what it takes.
 
+mod elastic;
+mod limits;
+mod otlp;
+mod syslog;
+
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+pub use elastic::ElasticConfig;
+pub use limits::{LogLimits, SenderBy};
+pub use otlp::OtlpConfig;
+pub use syslog::{SYSLOG_FIELDS, SyslogListener, SyslogProtocol, SyslogTls};
 
 use crate::config::{ByteSize, ConfigDuration, Problems};
 
@@ -68,8 +80,16 @@ pub struct LogsConfig {
     pub max_body_bytes: ByteSize,
     /// When the write-ahead log is synced.
     pub wal_sync: LogWalSync,
+    /// What one sender may send.
+    pub limits: LogLimits,
     /// The fields of newline JSON.
     pub ndjson: NdjsonConfig,
+    /// Documents of Elasticsearch's clients.
+    pub elastic: ElasticConfig,
+    /// OpenTelemetry's records.
+    pub otlp: OtlpConfig,
+    /// Where syslog is listened for.
+    pub syslog: Vec<SyslogListener>,
 }
 
 impl Default for LogsConfig {
@@ -86,7 +106,11 @@ impl Default for LogsConfig {
             // Shippers send 1 to 10 MB; the store takes 64 MiB at once.
             max_body_bytes: ByteSize::mib(48),
             wal_sync: LogWalSync::EverySecond,
+            limits: LogLimits::default(),
             ndjson: NdjsonConfig::default(),
+            elastic: ElasticConfig::default(),
+            otlp: OtlpConfig::default(),
+            syslog: Vec::new(),
         }
     }
 }
@@ -107,13 +131,32 @@ impl LogsConfig {
             let message = format!("{} is too short; use at least 1h, or 0 to keep lines for ever", self.retention_time);
             problems.add(format!("{path}.retention_time"), message);
         }
-        for (name, fields) in
-            [("time_fields", &self.ndjson.time_fields), ("message_fields", &self.ndjson.message_fields)]
-        {
-            if fields.iter().any(String::is_empty) {
-                problems.add(format!("{path}.ndjson.{name}"), "an empty field name; remove it");
-            }
-        }
+        check_names(&format!("{path}.ndjson"), "time_fields", &self.ndjson.time_fields, problems);
+        check_names(&format!("{path}.ndjson"), "message_fields", &self.ndjson.message_fields, problems);
+        self.limits.check(&format!("{path}.limits"), problems);
+        self.elastic.check(&format!("{path}.elastic"), problems);
+        self.otlp.check(&format!("{path}.otlp"), problems);
+        syslog::check_all(&self.syslog, &format!("{path}.syslog"), problems);
+    }
+
+    /// Makes the paths of files relative to the folder of the configuration file.
+    pub fn resolve_paths(&mut self, dir: &Path) {
+        self.syslog.iter_mut().for_each(|s| s.resolve_paths(dir));
+    }
+
+    /// Whether the two differ in what is fixed when the store is opened; the rest takes effect at a reload.
+    pub fn needs_restart(&self, other: &LogsConfig) -> bool {
+        let fixed = |c: &LogsConfig| {
+            let retention = (c.retention_time, c.retention_size);
+            (retention, c.max_line_bytes, c.oversize_lines, c.max_future, c.wal_sync)
+        };
+        fixed(self) != fixed(other)
+    }
+}
+
+fn check_names(path: &str, key: &str, names: &[String], problems: &mut Problems) {
+    if let Some(i) = names.iter().position(String::is_empty) {
+        problems.add(format!("{path}.{key}[{i}]"), "an empty name; remove it");
     }
 }
 

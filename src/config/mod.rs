@@ -158,6 +158,7 @@ impl Config {
         self.alerting.resolve_paths(dir);
         self.probe_modules.values_mut().for_each(|m| m.resolve_paths(dir));
         self.probes.iter_mut().for_each(|p| p.resolve_paths(dir));
+        self.logs.resolve_paths(dir);
     }
 
     /// Checks each section by itself; see `cross_checks` for what concerns several.

@@ -1,8 +1,8 @@
 //! Newline JSON at `/api/v1/logs`: a good line is kept even if its neighbour is bad.
 
-use super::PushError;
+use super::intake::count_request;
+use super::{Intake, LogRequest, PushError};
 use crate::config::logs::NdjsonConfig;
-use crate::logs::Store;
 use crate::model::Labels;
 use crate::wire::decompress::{Encoding, decompress};
 use crate::wire::ndjson::{FieldNames, decode};
@@ -59,28 +59,17 @@ impl Request {
 
 /// Decodes a body of newline JSON and pushes its records; success is answered with 204. Lines that cannot be read are named by
 /// number in a 400, all others are kept. A record without a time gets the present one.
-pub fn push(
-    store: &Store,
-    request: &Request,
-    content_encoding: Option<&str>,
-    body: &[u8],
-    max_body_bytes: usize,
-) -> Result<(), PushError> {
-    let result = try_push(store, request, content_encoding, body, max_body_bytes);
-    super::count("ndjson", body, &result);
+pub fn push(intake: &Intake, fields: &Request, request: &LogRequest<'_>) -> Result<(), PushError> {
+    let result = try_push(intake, fields, request);
+    count_request("ndjson", request.body.len(), result.as_ref().map_or_else(|e| e.status, |()| 204));
     result
 }
 
-fn try_push(
-    store: &Store,
-    request: &Request,
-    content_encoding: Option<&str>,
-    body: &[u8],
-    max_body_bytes: usize,
-) -> Result<(), PushError> {
-    let body = decompress(body, Encoding::from_header(content_encoding)?, max_body_bytes)?;
-    let now_ns = store.options().clock.now_ns();
-    let mut builder = store.batch();
+fn try_push(intake: &Intake, fields: &Request, request: &LogRequest<'_>) -> Result<(), PushError> {
+    let encoding = Encoding::from_header(request.content_encoding)?;
+    let body = decompress(request.body, encoding, request.max_body_bytes)?;
+    let now_ns = intake.store().options().clock.now_ns();
+    let mut builder = intake.batch();
     let mut problems = Vec::new();
     let mut last_labels: Option<(Vec<(String, String)>, Labels)> = None;
     for (i, line) in body.split(|b| *b == b'\n').enumerate() {
@@ -89,22 +78,22 @@ fn try_push(
             continue;
         }
         let text = String::from_utf8_lossy(line);
-        let record = match decode(&text, &request.names) {
+        let record = match decode(&text, &fields.names) {
             Ok(r) => r,
-            Err(_) if request.plain_text && !text.starts_with('{') => {
-                builder.stream(request.labels.clone());
-                builder.entry(now_ns, &text, std::iter::empty::<(&str, &str)>());
+            Err(_) if fields.plain_text && !text.starts_with('{') => {
+                builder.stream(fields.labels.clone());
+                builder.entry(now_ns + i as i64, &text, std::iter::empty::<(&str, &str)>());
                 continue;
             }
             Err(e) => {
-                builder.refuse("unreadable_line", Some(format!("line {}: {e}", i + 1)));
+                builder.refuse("unreadable_line", format!("line {}: {e}", i + 1));
                 continue;
             }
         };
         let labels = match &last_labels {
             Some((pairs, labels)) if *pairs == record.labels => labels.clone(),
             _ => {
-                let mut builder = request.labels.to_builder();
+                let mut builder = fields.labels.to_builder();
                 for (n, v) in &record.labels {
                     builder.set(&crate::logs::detect::valid_name(n), v.as_str());
                 }
@@ -115,13 +104,14 @@ fn try_push(
         };
         builder.stream(labels);
         let metadata = record.metadata.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-        builder.entry(record.timestamp.unwrap_or(now_ns), &record.line, metadata);
+        // Records without a time keep their order, and equal ones stay apart.
+        builder.entry(record.timestamp.unwrap_or(now_ns + i as i64), &record.line, metadata);
         if builder.bytes() >= BATCH_BYTES {
-            let pushed = store.push_batch(std::mem::replace(&mut builder, store.batch()))?;
+            let pushed = intake.push(request.sender, std::mem::replace(&mut builder, intake.batch()))?;
             problems.extend(PushError::of_refusals(&pushed));
         }
     }
-    let pushed = store.push_batch(builder)?;
+    let pushed = intake.push(request.sender, builder)?;
     problems.extend(PushError::of_refusals(&pushed));
     if problems.is_empty() {
         return Ok(());
@@ -133,19 +123,24 @@ fn try_push(
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
+    use std::sync::Arc;
 
     use super::*;
-    use crate::logs::{Direction, Options, ScanRequest, Selection};
+    use crate::config::logs::LogLimits;
+    use crate::logs::{Direction, Options, ScanRequest, Selection, Store};
 
     #[test]
     fn good_lines_are_kept_and_bad_ones_named() {
         let dir = tempfile::tempdir().unwrap();
-        let store =
-            Store::open(dir.path(), Options { background: false, retention_ns: 0, ..Options::default() }).unwrap();
+        let options = Options { background: false, retention_ns: 0, ..Options::default() };
+        let intake = Intake::new(Arc::new(Store::open(dir.path(), options).unwrap()), &LogLimits::default());
         let parameters = [("_time_field", "when"), ("_stream_fields", "app, zone.name")];
-        let request = Request::read(&NdjsonConfig::default(), parameters, Some("application/json"));
+        let content_type = Some("application/json");
+        let fields = Request::read(&NdjsonConfig::default(), parameters, content_type);
         let body = "{\"when\":1768482001,\"msg\":\"one\",\"app\":\"a\",\"zone\":{\"name\":\"z\"},\"user\":{\"id\":7}}\n\nnonsense\n{\"when\":\"never\"}\n{\"message\":\"now\"}\n";
-        let error = push(&store, &request, None, body.as_bytes(), 1 << 20).unwrap_err();
+        let body = body.as_bytes();
+        let request = LogRequest { sender: "a", content_type, content_encoding: None, body, max_body_bytes: 1 << 20 };
+        let error = push(&intake, &fields, &request).unwrap_err();
         assert_eq!(error.status, 400);
         assert!(error.message.contains("line 3: ") && error.message.contains("line 4: "), "{}", error.message);
         let request = ScanRequest {
@@ -156,7 +151,7 @@ mod tests {
             filters: vec![],
             limit: None,
         };
-        let snapshot = store.snapshot();
+        let snapshot = intake.store().snapshot();
         let mut found = Vec::new();
         snapshot
             .scan(&request, &mut |e| {

@@ -4,12 +4,12 @@
 //! time (zigzag difference to the one before), the level's code (one byte), the metadata like labels, the line. Numbers are
 //! varints, texts have their length in front.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::detect::{self, NO_LEVEL};
+use super::detect::{self, NO_LEVEL, StreamLevel};
 use super::doubles::Doubles;
 use super::limits;
+use super::metadata::MetadataBuffer;
 use super::metrics;
 use super::store::{Options, Oversize};
 use super::stream_index::StreamId;
@@ -188,13 +188,15 @@ pub struct BatchBuilder<'o> {
     options: &'o Options,
     now_ns: TimestampNs,
     batch: Batch,
+    /// The groups by their labels, and by the labels as given before `service_name` was added.
     by_labels: HashMap<Labels, usize>,
-    /// The group entries go to; `None` while the stream is refused.
-    current: Option<usize>,
-    current_refusal: &'static str,
+    /// The group entries go to, or why its stream is refused.
+    current: Result<usize, Refusal>,
+    /// What the labels of that stream say of the level.
+    level: StreamLevel,
     refused: u64,
     refusals: Vec<Refusal>,
-    metadata: LabelsBuilder,
+    metadata: MetadataBuffer,
 }
 
 impl<'o> BatchBuilder<'o> {
@@ -205,51 +207,105 @@ impl<'o> BatchBuilder<'o> {
             now_ns: options.clock.now_ns(),
             batch: Batch::default(),
             by_labels: HashMap::new(),
-            current: None,
-            current_refusal: "no_stream",
+            current: Err(Refusal { reason: "no_stream", message: "entry without a stream".to_owned() }),
+            level: StreamLevel::default(),
             refused: 0,
             refusals: Vec::new(),
-            metadata: LabelsBuilder::new(),
+            metadata: MetadataBuffer::default(),
         }
+    }
+
+    /// Makes room for so many bytes of lines, for callers that know about how many will come.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.batch.text.reserve(bytes);
     }
 
     /// Begins (or goes on with) a stream. A stream that breaks a limit is refused with all entries that follow.
     pub fn stream(&mut self, labels: Labels) {
-        if let Some((reason, message)) = stream_problem(&labels) {
-            self.current = None;
-            self.current_refusal = reason;
-            self.tell(reason, message);
-            return;
-        }
-        let labels = detect::with_service_name(labels);
         let groups = &mut self.batch.groups;
-        self.current = Some(*self.by_labels.entry(labels).or_insert_with_key(|labels| {
-            groups.push(Group { stream: StreamId(0), labels: labels.clone(), entries: Vec::new() });
-            groups.len() - 1
-        }));
+        if let Some(known) = self.by_labels.get(&labels) {
+            self.current = Ok(*known);
+        } else if let Some(refusal) = stream_problem(&labels) {
+            // Told once; its entries are counted.
+            self.tell(refusal.clone());
+            self.current = Err(refusal);
+            return;
+        } else {
+            let complete = detect::with_service_name(labels.clone());
+            let place = *self.by_labels.entry(complete).or_insert_with_key(|complete| {
+                groups.push(Group { stream: StreamId(0), labels: complete.clone(), entries: Vec::new() });
+                groups.len() - 1
+            });
+            self.by_labels.insert(labels, place);
+            self.current = Ok(place);
+        }
+        self.level = match self.current.as_ref().ok().and_then(|i| self.batch.groups.get(*i)) {
+            Some(group) => StreamLevel::of(&group.labels),
+            None => StreamLevel::default(),
+        };
     }
 
-    /// Adds an entry to the stream begun last.
+    /// Adds an entry to the stream begun last; one that breaks a limit is refused, counted and told.
     pub fn entry<N: AsRef<str>, V: AsRef<str>>(
         &mut self,
         timestamp: TimestampNs,
         line: &str,
         metadata: impl IntoIterator<Item = (N, V)>,
     ) {
-        let Some(group) = self.current.and_then(|i| self.batch.groups.get_mut(i)) else {
-            let reason = self.current_refusal;
-            return self.refuse(reason, None);
+        let stream_is_told = self.current.is_err();
+        if let Err(refusal) = self.try_entry(timestamp, line, metadata)
+            && !stream_is_told
+        {
+            self.tell(refusal);
+        }
+    }
+
+    /// The same for callers that tell the sender themselves, entry by entry: a refused entry is counted only.
+    pub fn try_entry<N: AsRef<str>, V: AsRef<str>>(
+        &mut self,
+        timestamp: TimestampNs,
+        line: &str,
+        metadata: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<(), Refusal> {
+        self.metadata.clear();
+        for (n, v) in metadata {
+            self.metadata.add(n.as_ref(), v.as_ref());
+            if self.metadata.bytes() > limits::MAX_METADATA_BYTES || self.metadata.len() > limits::MAX_METADATA_PAIRS {
+                break;
+            }
+        }
+        self.add(timestamp, line).inspect_err(|refusal| {
+            self.refused += 1;
+            metrics::REFUSED.with_label_values(&[refusal.reason]).inc();
+        })
+    }
+
+    /// Adds an entry with the metadata that is in the buffer.
+    fn add(&mut self, timestamp: TimestampNs, line: &str) -> Result<(), Refusal> {
+        let (too_new, too_old) = (self.too_new(timestamp), self.too_old(timestamp));
+        let group = match &self.current {
+            Ok(i) => self.batch.groups.get_mut(*i),
+            Err(refusal) => return Err(refusal.clone()),
         };
+        let Some(group) = group else { return Ok(()) };
+        let refusal = |reason, message| Err(Refusal { reason, message });
         let describe =
             |what: &str| format!("entry for stream '{}' has timestamp {what}: {}", group.labels, rfc3339_ns(timestamp));
-        if timestamp > self.now_ns.saturating_add(self.options.max_future_ns) {
-            let message = describe("too new");
-            return self.refuse("too_far_in_future", Some(message));
+        if too_new {
+            return refusal("too_far_in_future", describe("too new"));
         }
-        let retention = self.options.retention_ns;
-        if retention > 0 && timestamp < self.now_ns.saturating_sub(retention) {
-            let message = describe("too old");
-            return self.refuse("older_than_retention", Some(message));
+        if too_old {
+            return refusal("older_than_retention", describe("too old"));
+        }
+        let (pairs, bytes) = (self.metadata.len(), self.metadata.bytes());
+        if bytes > limits::MAX_METADATA_BYTES || pairs > limits::MAX_METADATA_PAIRS {
+            let message = format!(
+                "stream '{}' has an entry with more structured metadata than {} pairs and {} bytes",
+                group.labels,
+                limits::MAX_METADATA_PAIRS,
+                limits::MAX_METADATA_BYTES
+            );
+            return refusal("structured_metadata_too_large", message);
         }
         let line = match within(line, self.options.max_line_bytes) {
             None => line,
@@ -264,33 +320,28 @@ impl<'o> BatchBuilder<'o> {
                     group.labels,
                     self.options.max_line_bytes
                 );
-                return self.refuse("line_too_long", Some(message));
+                return refusal("line_too_long", message);
             }
         };
-        self.metadata.retain(|_, _| false);
-        let (mut pairs, mut bytes) = (0, 0);
-        for (n, v) in metadata {
-            let (n, v): (Cow<'_, str>, &str) = (detect::valid_name(n.as_ref()), v.as_ref());
-            pairs += 1;
-            bytes += n.len() + v.len();
-            if bytes <= limits::MAX_METADATA_BYTES && pairs <= limits::MAX_METADATA_PAIRS {
-                self.metadata.set(&n, v);
-            }
-        }
-        if bytes > limits::MAX_METADATA_BYTES || pairs > limits::MAX_METADATA_PAIRS {
-            let message = format!(
-                "stream '{}' has structured metadata of {pairs} pairs and {bytes} bytes, allowed are {} and {}",
-                group.labels,
-                limits::MAX_METADATA_PAIRS,
-                limits::MAX_METADATA_BYTES
-            );
-            return self.refuse("structured_metadata_too_large", Some(message));
-        }
-        let level = detect::detect_level(&group.labels, &mut self.metadata, line);
-        let metadata = detect::with_level(&self.metadata.build(), level);
+        let (level, metadata) = detect::complete(&self.level, &mut self.metadata, line);
         let start = self.batch.text.len() as u32;
         self.batch.text.push_str(line);
         group.entries.push(Entry { timestamp, start, len: line.len() as u32, level, metadata });
+        Ok(())
+    }
+
+    fn too_new(&self, timestamp: TimestampNs) -> bool {
+        timestamp > self.now_ns.saturating_add(self.options.max_future_ns)
+    }
+
+    fn too_old(&self, timestamp: TimestampNs) -> bool {
+        let retention = self.options.retention_ns;
+        retention > 0 && timestamp < self.now_ns.saturating_sub(retention)
+    }
+
+    /// Whether an entry of that time is taken.
+    pub fn takes_time(&self, timestamp: TimestampNs) -> bool {
+        !self.too_new(timestamp) && !self.too_old(timestamp)
     }
 
     /// Bytes collected so far.
@@ -298,18 +349,21 @@ impl<'o> BatchBuilder<'o> {
         self.batch.text.len()
     }
 
-    /// Notes a refusal found by the caller, such as a line of a body that could not be read.
-    pub fn refuse(&mut self, reason: &'static str, message: Option<String>) {
-        self.refused += 1;
-        metrics::REFUSED.with_label_values(&[reason]).inc();
-        if let Some(message) = message {
-            self.tell(reason, message);
-        }
+    /// How many entries were collected.
+    pub fn entries(&self) -> usize {
+        self.batch.len()
     }
 
-    fn tell(&mut self, reason: &'static str, message: String) {
+    /// Notes a refusal found by the caller, such as a line of a body that could not be read.
+    pub fn refuse(&mut self, reason: &'static str, message: String) {
+        self.refused += 1;
+        metrics::REFUSED.with_label_values(&[reason]).inc();
+        self.tell(Refusal { reason, message });
+    }
+
+    fn tell(&mut self, refusal: Refusal) {
         if self.refusals.len() < limits::MAX_REFUSALS_IN_WORDS {
-            self.refusals.push(Refusal { reason, message });
+            self.refusals.push(refusal);
         }
     }
 
@@ -330,6 +384,8 @@ impl<'o> BatchBuilder<'o> {
         }
         self.batch.groups.retain(|g| !g.entries.is_empty());
         self.batch.text = text;
+        // Batches stay in memory for seconds; what was reserved too much must not.
+        self.batch.text.shrink_to_fit();
         (self.batch, self.refused, self.refusals)
     }
 }
@@ -346,17 +402,18 @@ fn within(line: &str, max: usize) -> Option<&str> {
     line.get(..end)
 }
 
-fn stream_problem(labels: &Labels) -> Option<(&'static str, String)> {
+fn stream_problem(labels: &Labels) -> Option<Refusal> {
     let count = labels.len();
+    let refusal = |reason, message| Some(Refusal { reason, message });
     if count > limits::MAX_LABEL_NAMES {
         let message = format!("stream '{labels}' has {count} label names; limit {}", limits::MAX_LABEL_NAMES);
-        return Some(("max_label_names_per_series", message));
+        return refusal("max_label_names_per_series", message);
     }
     labels.iter().find_map(|(n, v)| {
         if n.len() > limits::MAX_LABEL_NAME_BYTES {
-            Some(("label_name_too_long", format!("stream '{labels}' has label name too long: '{n}'")))
+            refusal("label_name_too_long", format!("stream '{labels}' has label name too long: '{n}'"))
         } else if v.len() > limits::MAX_LABEL_VALUE_BYTES {
-            Some(("label_value_too_long", format!("stream '{labels}' has label value too long: '{v}'")))
+            refusal("label_value_too_long", format!("stream '{labels}' has label value too long: '{v}'"))
         } else {
             None
         }

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use memchr::memmem;
-
-use crate::model::{Labels, LabelsBuilder};
+use super::line_level::level_of_line;
+use super::metadata::MetadataBuffer;
+use crate::model::Labels;
 
 /// The label every stream has.
 pub const SERVICE_NAME: &str = "service_name";
@@ -28,7 +28,7 @@ const SERVICE_LABELS: [&str; 13] = [
     "k8s_job_name",
 ];
 /// Names that hold a level, in Loki's order of preference.
-const LEVEL_NAMES: [&str; 14] = [
+pub(super) const LEVEL_NAMES: [&str; 14] = [
     "level",
     "LEVEL",
     "Level",
@@ -44,9 +44,6 @@ const LEVEL_NAMES: [&str; 14] = [
     "Severity_Text",
     "SEVERITY_TEXT",
 ];
-/// Nested objects of a JSON line are looked into this deep.
-const JSON_DEPTH: usize = 2;
-
 /// The levels with a code of their own; the code is the place in this list plus one.
 pub const LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "error", "critical", "fatal", "unknown"];
 /// Code of an entry whose level is none of [`LEVELS`]; then it stands in the metadata as text.
@@ -78,12 +75,18 @@ pub fn with_level(metadata: &Labels, code: u8) -> Labels {
     }
 }
 
+/// The value of the label that comes first in `names`.
+fn first_of<'l>(names: &[&str], labels: &'l Labels) -> Option<&'l str> {
+    let places = labels.iter().filter_map(|(n, v)| Some((names.iter().position(|name| *name == n)?, v)));
+    places.min_by_key(|(place, _)| *place).map(|(_, value)| value)
+}
+
 /// Adds `service_name` to a stream that has none.
 pub fn with_service_name(labels: Labels) -> Labels {
     if labels.get(SERVICE_NAME).is_some() {
         return labels;
     }
-    let found = SERVICE_LABELS.iter().find_map(|n| labels.get(n)).unwrap_or("unknown_service");
+    let found = first_of(&SERVICE_LABELS, &labels).unwrap_or("unknown_service");
     let mut b = labels.to_builder();
     b.set(SERVICE_NAME, found);
     b.build()
@@ -105,30 +108,73 @@ pub fn valid_name(name: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Finds the level of an entry; `metadata` is completed or normalised, and loses the level where it has a code.
-pub fn detect_level(stream: &Labels, metadata: &mut LabelsBuilder, line: &str) -> u8 {
-    let given = metadata.get(DETECTED_LEVEL);
-    let level: Cow<'static, str> = if !given.is_empty() {
-        normalise(given)
-    } else if let Some(v) = LEVEL_NAMES.iter().find_map(|n| stream.get(n)) {
-        normalise(v)
-    } else if let Some(v) = LEVEL_NAMES.iter().map(|n| metadata.get(n)).find(|v| !v.is_empty()) {
-        normalise(v)
-    } else if !metadata.get("severity_number").is_empty() {
-        Cow::Borrowed(level_of_severity(metadata.get("severity_number")))
-    } else {
-        Cow::Borrowed(level_of_line(line))
-    };
-    let code = level_code(&level);
-    if code == NO_LEVEL {
-        metadata.set(DETECTED_LEVEL, level);
-    } else {
-        metadata.remove(DETECTED_LEVEL);
+/// What the labels of a stream say of the level of its entries; found once for each stream of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct StreamLevel(Option<Cow<'static, str>>);
+
+impl StreamLevel {
+    /// The level in a stream's labels, if there is one.
+    pub fn of(stream: &Labels) -> Self {
+        StreamLevel(first_of(&LEVEL_NAMES, stream).map(normalise))
     }
-    code
 }
 
-fn known(level: &str) -> Option<&'static str> {
+/// Finds the level of an entry and completes its metadata with it. Returns the level's code, [`NO_LEVEL`] if it has none.
+pub fn complete(stream: &StreamLevel, metadata: &mut MetadataBuffer, line: &str) -> (u8, Labels) {
+    let level = match given_level(metadata) {
+        Given::Detected(v) => normalise(v),
+        Given::Named(_) | Given::Number(_) | Given::Nothing if stream.0.is_some() => {
+            stream.0.clone().unwrap_or_default()
+        }
+        Given::Named(v) => normalise(v),
+        Given::Number(v) => Cow::Borrowed(level_of_severity(v)),
+        Given::Nothing => Cow::Borrowed(level_of_line(line)),
+    };
+    let code = level_code(&level);
+    if metadata.is_empty() && code != NO_LEVEL {
+        return (code, with_level(&Labels::empty(), code));
+    }
+    metadata.add(DETECTED_LEVEL, &level);
+    (code, metadata.labels())
+}
+
+/// What the metadata of an entry says of its level.
+enum Given<'a> {
+    /// The sender has found it already.
+    Detected(&'a str),
+    /// One of [`LEVEL_NAMES`].
+    Named(&'a str),
+    /// OpenTelemetry's number.
+    Number(&'a str),
+    Nothing,
+}
+
+fn given_level(metadata: &MetadataBuffer) -> Given<'_> {
+    let mut number = None;
+    let mut named: Option<(usize, &str)> = None;
+    for (name, value) in metadata.iter().filter(|(_, v)| !v.is_empty()) {
+        match name {
+            DETECTED_LEVEL => return Given::Detected(value),
+            "severity_number" => number = Some(value),
+            _ => {
+                let place = LEVEL_NAMES.iter().position(|n| *n == name);
+                named = match (place, named) {
+                    (Some(p), Some((best, _))) if p > best => named,
+                    (Some(p), _) => Some((p, value)),
+                    (None, _) => named,
+                };
+            }
+        }
+    }
+    match (named, number) {
+        (Some((_, v)), _) => Given::Named(v),
+        (None, Some(n)) => Given::Number(n),
+        (None, None) => Given::Nothing,
+    }
+}
+
+/// The level that a word for it means.
+pub(super) fn known(level: &str) -> Option<&'static str> {
     const NAMES: [(&str, &str); 14] = [
         ("trace", "trace"),
         ("trc", "trace"),
@@ -166,195 +212,9 @@ fn level_of_severity(number: &str) -> &'static str {
     }
 }
 
-/// The level a line itself tells: a field of JSON or logfmt, else a word in it.
-pub fn level_of_line(line: &str) -> &'static str {
-    let trimmed = line.trim_matches(char::is_whitespace);
-    let field = if trimmed.starts_with('{') && trimmed.ends_with('}') {
-        json_level(trimmed.as_bytes())
-    } else if memchr::memchr(b'=', line.as_bytes()).is_some() {
-        logfmt_level(line.as_bytes())
-    } else {
-        None
-    };
-    field.and_then(|v| std::str::from_utf8(v).ok()).and_then(known).unwrap_or_else(|| level_of_words(line))
-}
-
-/// Words that give a level away, in the order they are tried.
-const WORDS: [(&str, &str); 9] = [
-    ("trace", "trace"),
-    ("debug", "debug"),
-    ("fatal", "fatal"),
-    ("critical", "critical"),
-    ("error", "error"),
-    ("err", "error"),
-    ("warning", "warn"),
-    ("warn", "warn"),
-    ("info", "info"),
-];
-
-static ANY_WORD: LazyLock<Option<regex::bytes::Regex>> =
-    LazyLock::new(|| regex::bytes::Regex::new("(?i-u)trace|debug|fatal|critical|err|warn|info").ok());
-
-static FINDERS: LazyLock<[(memmem::Finder<'static>, &str); 9]> =
-    LazyLock::new(|| WORDS.map(|(word, level)| (memmem::Finder::new(word), level)));
-
-/// The level of the first word in [`WORDS`] whose first occurrence in the line, regardless of case, stands by itself.
-fn level_of_words(line: &str) -> &'static str {
-    // One pass tells nearly always that no word is there at all.
-    if ANY_WORD.as_ref().is_some_and(|r| !r.is_match(line.as_bytes())) {
-        return "unknown";
-    }
-    let lower = line.to_ascii_lowercase();
-    let by_itself = |finder: &memmem::Finder<'_>| {
-        finder.find(lower.as_bytes()).is_some_and(|at| {
-            let before = at.checked_sub(1).and_then(|i| lower.as_bytes().get(i));
-            let after = lower.as_bytes().get(at + finder.needle().len());
-            !before.is_some_and(in_word) && !after.is_some_and(in_word)
-        })
-    };
-    FINDERS.iter().find(|(finder, _)| by_itself(finder)).map_or("unknown", |(_, level)| level)
-}
-
-/// Whether a byte belongs to a word. Loki looks at single bytes as at Latin-1 characters, so this does.
-fn in_word(b: &u8) -> bool {
-    matches!(b, b'_' | b'0'..=b'9') || char::from(*b).is_alphabetic()
-}
-
-/// The value of the best level field of a logfmt line; names count regardless of case.
-fn logfmt_level(line: &[u8]) -> Option<&[u8]> {
-    let mut best: Option<(usize, &[u8])> = None;
-    let mut rest = line;
-    while let Some(start) = rest.iter().position(|b| *b > b' ') {
-        rest = rest.get(start..)?;
-        let key_len = rest.iter().position(|b| *b == b'=' || *b <= b' ').unwrap_or(rest.len());
-        let (key, tail) = rest.split_at(key_len);
-        let Some((b'=', tail)) = tail.split_first() else {
-            rest = tail;
-            continue;
-        };
-        let (value, tail) = match tail.split_first() {
-            Some((b'"', quoted)) => {
-                let end = end_of_string(quoted)?;
-                (quoted.get(..end)?, quoted.get(end + 1..)?)
-            }
-            _ => tail.split_at(tail.iter().position(|b| *b <= b' ').unwrap_or(tail.len())),
-        };
-        if (3..=13).contains(&key.len()) {
-            let place = LEVEL_NAMES.iter().position(|n| n.as_bytes().eq_ignore_ascii_case(key));
-            match place {
-                Some(0) => return Some(value),
-                Some(p) if best.is_none_or(|(b, _)| p < b) => best = Some((p, value)),
-                Some(_) | None => {}
-            }
-        }
-        rest = tail;
-    }
-    best.map(|(_, v)| v)
-}
-
-/// The offset of the quote that ends a string.
-fn end_of_string(text: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let i = from + memchr::memchr2(b'"', b'\\', text.get(from..)?)?;
-        if text.get(i) == Some(&b'"') {
-            return Some(i);
-        }
-        from = i + 2;
-    }
-}
-
-/// The first level field of a JSON object that is a string, at most [`JSON_DEPTH`] deep, in the order of the text. Damage ends
-/// the search.
-fn json_level(line: &[u8]) -> Option<&[u8]> {
-    let mut depth = 0usize;
-    // Whether each open bracket (up to 64 of them) is an object; deeper text is not looked into anyway.
-    let mut is_object = 0u64;
-    let mut at_key = false;
-    let mut i = 0;
-    loop {
-        match line.get(i)? {
-            b'{' => {
-                depth += 1;
-                is_object = is_object << 1 | 1;
-                at_key = true;
-                i += 1;
-            }
-            b'[' => {
-                depth += 1;
-                is_object <<= 1;
-                at_key = false;
-                i += 1;
-            }
-            b'}' | b']' => {
-                depth = depth.checked_sub(1).filter(|d| *d > 0)?;
-                is_object >>= 1;
-                at_key = false;
-                i += 1;
-            }
-            b',' => {
-                at_key = is_object & 1 == 1;
-                i += 1;
-            }
-            b'"' => {
-                let text = line.get(i + 1..)?;
-                let end = end_of_string(text)?;
-                let string = text.get(..end)?;
-                i += end + 2;
-                // Inside an array nothing is looked at, whatever lies in it.
-                let all_objects = depth < 64 && is_object.trailing_ones() as usize >= depth;
-                if !at_key || depth > JSON_DEPTH || !all_objects {
-                    continue;
-                }
-                at_key = false;
-                let known_name = LEVEL_NAMES.iter().any(|n| n.as_bytes() == string);
-                let value = line.get(i..)?.trim_ascii_start();
-                let value = value.strip_prefix(b":")?.trim_ascii_start();
-                if let (true, Some(quoted)) = (known_name, value.strip_prefix(b"\"")) {
-                    return quoted.get(..end_of_string(quoted)?);
-                }
-            }
-            _ => i += 1,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn levels_of_lines() {
-        for (line, level) in [
-            ("level=ERR x=1", "error"),
-            (r#"{"severity":"Critical"}"#, "critical"),
-            ("[WARN] disk almost full", "warn"),
-            ("INFO: started", "info"),
-            ("error: it broke", "error"),
-            ("a terror attack on words", "unknown"),
-            ("lvl=dbg msg=x", "debug"),
-            ("some information", "unknown"),
-            (r#"{"level":"foo","msg":"error inside"}"#, "error"),
-            (r#"{"nested":{"level":"debug"}}"#, "debug"),
-            (r#"{"a":{"b":{"level":"info_"}}}"#, "unknown"),
-            (r#"{"a":[{"level":"warn"}],"lvl":"inf"}"#, "info"),
-            ("errors: 5", "unknown"),
-            ("terror and error", "unknown"),
-            ("xerr err", "unknown"),
-            ("err_no errno", "unknown"),
-            ("Warning! careful", "warn"),
-            ("level=notice error=nil", "error"),
-            ("severity=err level=info", "info"),
-            ("Level=Warn", "warn"),
-            ("debug mode off, error rate 0", "debug"),
-            ("x|warn|y", "warn"),
-            (r#"{"level":30}"#, "unknown"),
-            ("2026-01-15 10:00:00,123 DEBUG main - hi", "debug"),
-            ("", "unknown"),
-        ] {
-            assert_eq!(level_of_line(line), level, "{line}");
-        }
-    }
 
     #[test]
     fn order_of_sources() {
@@ -367,12 +227,13 @@ mod tests {
             (&stream, vec![("level", "ERR")], "info", "error", ""),
             (&stream, vec![("severity_number", "17")], "info", "error", ""),
         ] {
-            let mut b = LabelsBuilder::new();
+            let mut buffer = MetadataBuffer::default();
             for (n, v) in metadata {
-                b.set(n, v);
+                buffer.add(n, v);
             }
-            let found = detect_level(stream, &mut b, line);
-            assert_eq!((level_name(found).unwrap_or(""), b.get(DETECTED_LEVEL)), (code, left), "{line}");
+            let (found, metadata) = complete(&StreamLevel::of(stream), &mut buffer, line);
+            assert_eq!(level_name(found).unwrap_or(""), code, "{line}");
+            assert_eq!(metadata.value(DETECTED_LEVEL), if left.is_empty() { code } else { left }, "{line}");
         }
     }
 

@@ -15,6 +15,10 @@ pub static BYTES: LazyLock<IntCounter> =
 /// Entries refused.
 pub static REFUSED: LazyLock<IntCounterVec> =
     LazyLock::new(|| counter_vec("campanile_logs_refused_entries_total", "Log entries refused.", &["reason"]));
+/// Counts entries refused before they came to a batch.
+pub fn count_refused(reason: &'static str, entries: u64) {
+    REFUSED.with_label_values(&[reason]).inc_by(entries);
+}
 /// Lines cut.
 pub static CUT: LazyLock<IntCounter> =
     LazyLock::new(|| counter("campanile_logs_cut_lines_total", "Log lines cut to the size limit."));

@@ -97,6 +97,8 @@ pub struct Pushed {
     pub refused_entries: u64,
     /// Reasons for entries that were refused, a few of them in words for the sender.
     pub refused: Vec<String>,
+    /// Streams for which a day had no room any more.
+    pub full_streams: Vec<Labels>,
 }
 
 /// Batches that are being written to segments.
@@ -181,8 +183,8 @@ impl Shared {
     }
 
     /// Numbers the streams of a batch in the partitions it touches. Entries for which there is no number any more are taken
-    /// out; returns how many.
-    fn reserve(&self, batch: &mut Batch) -> Result<u64, Error> {
+    /// out; returns how many, and of which streams.
+    fn reserve(&self, batch: &mut Batch) -> Result<(u64, Vec<Labels>), Error> {
         batch.assign(|labels| self.streams.intern(labels));
         let mut known: HashMap<i32, Arc<Partition>> = HashMap::new();
         let mut full: Vec<(StreamId, i32)> = Vec::new();
@@ -202,11 +204,12 @@ impl Shared {
             }
         }
         if full.is_empty() {
-            return Ok(0);
+            return Ok((0, Vec::new()));
         }
         let before = batch.len();
+        let streams = full.iter().map(|(stream, _)| self.streams.labels(*stream)).collect();
         batch.retain(|stream, e| !full.contains(&(stream, day_of(e.timestamp))));
-        Ok((before - batch.len()) as u64)
+        Ok(((before - batch.len()) as u64, streams))
     }
 
     /// Waits until there is room in memory.
@@ -320,7 +323,7 @@ impl Store {
         for batch in replayed {
             // Partitions may have been set aside or never been made: their streams get numbers now.
             let mut batch = Arc::unwrap_or_clone(batch);
-            let lost = shared.reserve(&mut batch)?;
+            let (lost, _) = shared.reserve(&mut batch)?;
             metrics::REFUSED.with_label_values(&["too_many_streams"]).inc_by(lost);
             shared.write().active.push(Arc::new(batch));
         }
@@ -363,6 +366,7 @@ impl Store {
             accepted: 0,
             refused_entries: refused,
             refused: refusals.into_iter().map(|r| r.message).collect(),
+            full_streams: Vec::new(),
         };
         if batch.is_empty() {
             return Ok(pushed);
@@ -377,8 +381,9 @@ impl Store {
             Error::NoSpace(e)
         })?;
         shared.wait_for_room(bytes)?;
-        let full = shared.reserve(&mut batch)?;
+        let (full, full_streams) = shared.reserve(&mut batch)?;
         if full > 0 {
+            pushed.full_streams = full_streams;
             metrics::REFUSED.with_label_values(&["too_many_streams"]).inc_by(full);
             pushed.refused_entries += full;
             pushed

@@ -7,10 +7,10 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::disk::varint::{take_bytes, take_u64};
 use crate::model::time::parse_rfc3339_ns;
 use crate::model::{Labels, LabelsBuilder, TimestampNs};
 use crate::text::quote::unquote;
+use crate::wire::protobuf::{Field, ProtobufError, next_field};
 
 /// Entries of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum PushDecodeError {
     Json(String),
     /// Not a protobuf message of this form.
     #[error("push request is not a valid protobuf message: {0}")]
-    Protobuf(&'static str),
+    Protobuf(#[from] ProtobufError),
     /// The labels of a stream are no label set.
     #[error("couldn't parse labels: 1:{column}: parse error: {message}")]
     Labels {
@@ -218,71 +218,72 @@ pub fn decode_legacy_json(body: &[u8]) -> Result<Vec<PushStream<'_>>, PushDecode
     Ok(streams)
 }
 
-/// One field of a protobuf message.
-enum Field<'a> {
-    Varint(u64),
-    Bytes(&'a [u8]),
-    Other,
+/// Takes what is read from a protobuf request, in the order of the request. Nothing is kept between entries, so that a request
+/// of a million entries needs no more memory than its body.
+pub trait PushSink {
+    /// A stream begins; the entries that follow are its.
+    fn stream(&mut self, labels: &str) -> Result<(), PushDecodeError>;
+    /// An entry of that stream; `metadata` is lent for the call.
+    fn entry(&mut self, timestamp: TimestampNs, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]);
 }
 
-fn next_field<'a>(input: &mut &'a [u8]) -> Result<Option<(u64, Field<'a>)>, PushDecodeError> {
-    if input.is_empty() {
-        return Ok(None);
-    }
-    let cut = PushDecodeError::Protobuf("unexpected EOF");
-    let tag = take_u64(input).ok_or_else(|| cut.clone())?;
-    let mut skip = |n: usize| input.split_at_checked(n).map(|(_, rest)| *input = rest).map(|()| Field::Other);
-    let field = match tag & 7 {
-        0 => take_u64(input).map(Field::Varint),
-        1 => skip(8),
-        2 => take_bytes(input).map(Field::Bytes),
-        5 => skip(4),
-        _ => return Err(PushDecodeError::Protobuf("unknown wire type")),
-    };
-    Ok(Some((tag >> 3, field.ok_or(cut)?)))
-}
-
-/// Reads `logproto.PushRequest`: streams of (1) labels as text, (2) entries of (1) time, (2) line, (3) metadata pairs.
-pub fn decode_protobuf(body: &[u8]) -> Result<Vec<PushStream<'_>>, PushDecodeError> {
-    let mut streams = Vec::new();
+/// Reads `logproto.PushRequest`: streams of (1) labels as text, (2) entries of (1) time, (2) line, (3) metadata pairs. What is not
+/// UTF-8 in lines and metadata is replaced. Returns how many streams there are; after an error the sink has had a part of them.
+pub fn decode_protobuf(body: &[u8], sink: &mut impl PushSink) -> Result<usize, PushDecodeError> {
+    let mut streams = 0;
     let mut input = body;
+    let mut metadata = Vec::new();
     while let Some((number, field)) = next_field(&mut input)? {
-        if let (1, Field::Bytes(mut stream)) = (number, field) {
-            let mut labels = "";
-            let mut entries = Vec::new();
-            while let Some((number, field)) = next_field(&mut stream)? {
-                match (number, field) {
-                    (1, Field::Bytes(text)) => {
-                        labels =
-                            std::str::from_utf8(text).map_err(|_| PushDecodeError::Protobuf("labels are not UTF-8"))?;
-                    }
-                    (2, Field::Bytes(entry)) => entries.push(entry_of(entry)?),
-                    _ => {}
-                }
+        let (1, Field::Bytes(mut stream)) = (number, field) else { continue };
+        streams += 1;
+        sink.stream(labels_of(stream)?)?;
+        while let Some((number, field)) = next_field(&mut stream)? {
+            if let (2, Field::Bytes(entry)) = (number, field) {
+                entry_of(entry, &mut metadata, sink)?;
             }
-            streams.push(PushStream { labels: parse_labels(labels)?, entries });
         }
     }
     Ok(streams)
 }
 
-fn entry_of(mut message: &[u8]) -> Result<PushEntry<'_>, PushDecodeError> {
-    let mut entry = PushEntry { timestamp: 0, line: Cow::Borrowed(""), metadata: Vec::new() };
+/// The labels of a stream, which other writers may put behind the entries.
+fn labels_of(mut stream: &[u8]) -> Result<&str, PushDecodeError> {
+    let mut labels: &[u8] = b"";
+    while let Some((number, field)) = next_field(&mut stream)? {
+        if let (1, Field::Bytes(text)) = (number, field) {
+            labels = text;
+            // Where they come first, as everybody writes them, the entries need not be walked.
+            break;
+        }
+    }
+    std::str::from_utf8(labels).map_err(|_| ProtobufError::Utf8("labels").into())
+}
+
+fn time_of(mut time: &[u8]) -> Result<TimestampNs, PushDecodeError> {
+    let (mut seconds, mut nanos) = (0i64, 0i64);
+    while let Some((number, field)) = next_field(&mut time)? {
+        match (number, field) {
+            (1, Field::Varint(v)) => seconds = v as i64,
+            (2, Field::Varint(v)) => nanos = v as i64,
+            _ => {}
+        }
+    }
+    let ns = seconds.checked_mul(1_000_000_000).and_then(|s| s.checked_add(nanos));
+    Ok(ns.ok_or(ProtobufError::Range("time"))?)
+}
+
+fn entry_of<'a>(
+    mut message: &'a [u8],
+    metadata: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    sink: &mut impl PushSink,
+) -> Result<(), PushDecodeError> {
+    metadata.clear();
+    let mut timestamp = 0;
+    let mut line: &[u8] = b"";
     while let Some((number, field)) = next_field(&mut message)? {
         match (number, field) {
-            (1, Field::Bytes(mut time)) => {
-                let (mut seconds, mut nanos) = (0i64, 0i64);
-                while let Some((number, field)) = next_field(&mut time)? {
-                    match (number, field) {
-                        (1, Field::Varint(v)) => seconds = v as i64,
-                        (2, Field::Varint(v)) => nanos = v as i64,
-                        _ => {}
-                    }
-                }
-                let ns = seconds.checked_mul(1_000_000_000).and_then(|s| s.checked_add(nanos));
-                entry.timestamp = ns.ok_or(PushDecodeError::Protobuf("time out of range"))?;
-            }
-            (2, Field::Bytes(line)) => entry.line = String::from_utf8_lossy(line),
+            (1, Field::Bytes(time)) => timestamp = time_of(time)?,
+            (2, Field::Bytes(text)) => line = text,
             (3, Field::Bytes(mut pair)) => {
                 let (mut name, mut value) = (Cow::Borrowed(""), Cow::Borrowed(""));
                 while let Some((number, field)) = next_field(&mut pair)? {
@@ -292,12 +293,13 @@ fn entry_of(mut message: &[u8]) -> Result<PushEntry<'_>, PushDecodeError> {
                         _ => {}
                     }
                 }
-                entry.metadata.push((name, value));
+                metadata.push((name, value));
             }
             _ => {}
         }
     }
-    Ok(entry)
+    sink.entry(timestamp, &String::from_utf8_lossy(line), metadata);
+    Ok(())
 }
 
 /// Reads a label set as text, `{a="b", c="d"}` with Go's quoting. Labels with an empty value are left out.
@@ -394,16 +396,32 @@ mod tests {
         let body = of(
             "S+wKSQoQe2pvYj0icGZfcHJvdG8ifRIPCggI0cmjywYQABIDb25lEiQKCAjSyaPLBhAFEgt0d28gw6kg8J84mIAaCwoEdXNlchIDYW5h",
         );
-        let streams = decode_protobuf(&body).unwrap();
-        assert_eq!(streams[0].labels.value("job"), "pf_proto");
-        let second = &streams[0].entries[1];
-        assert_eq!((second.timestamp, second.metadata[0].0.as_ref()), (1_768_482_002_000_000_005, "user"));
-        let error = decode_protobuf(&of("HXAKGwoKbm90IGxhYmVscxINCggI0MmjywYQABIBeA==")).unwrap_err().to_string();
+        let mut sink = Collected::default();
+        assert_eq!(decode_protobuf(&body, &mut sink), Ok(1));
+        assert_eq!(sink.0[0], r#"{job="pf_proto"}"#);
+        assert!(sink.0[2].starts_with("1768482002000000005 ") && sink.0[2].ends_with(" user=ana"), "{:?}", sink.0);
+        let refused = |b64: &str| decode_protobuf(&of(b64), &mut Collected::default()).unwrap_err();
+        let error = refused("HXAKGwoKbm90IGxhYmVscxINCggI0MmjywYQABIBeA==").to_string();
         assert!(error.contains("couldn't parse labels: 1:1: parse error"), "{error}");
-        assert_eq!(decode_protobuf(&of("AwgK//8=")).unwrap_err(), PushDecodeError::Protobuf("unexpected EOF"));
+        assert_eq!(refused("AwgK//8="), PushDecodeError::Protobuf(ProtobufError::Cut));
         for cut in 1..body.len() {
             // Any prefix is an error or a shorter request, never a panic.
-            let _either = decode_protobuf(&body[..cut]);
+            let _either = decode_protobuf(&body[..cut], &mut Collected::default());
+        }
+    }
+
+    /// What came, one line each.
+    #[derive(Default)]
+    struct Collected(Vec<String>);
+
+    impl PushSink for Collected {
+        fn stream(&mut self, labels: &str) -> Result<(), PushDecodeError> {
+            self.0.push(parse_labels(labels)?.to_string());
+            Ok(())
+        }
+        fn entry(&mut self, timestamp: TimestampNs, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]) {
+            let pairs: String = metadata.iter().map(|(n, v)| format!(" {n}={v}")).collect();
+            self.0.push(format!("{timestamp} {line}{pairs}"));
         }
     }
 
