@@ -166,6 +166,7 @@ impl Intake {
                 logs::Error::Busy { .. } => "queue_full",
                 logs::Error::BatchTooLarge { .. } => "batch_too_large",
                 logs::Error::Io { .. } | logs::Error::Index { .. } | logs::Error::Damaged { .. } => "store_failed",
+                logs::Error::NoSpace(_) => "disk_nearly_full",
                 logs::Error::Closed => "stopping",
             };
             count_refused(reason, lines);

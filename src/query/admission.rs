@@ -64,6 +64,11 @@ impl Admission {
         Admission { permits: Permits::new(concurrency, concurrency.saturating_mul(waiting)), logs }
     }
 
+    /// The same logs with permits of its own: `concurrency` at once, `waiting` in all may wait.
+    pub fn with_own_permits(&self, concurrency: usize, waiting: usize) -> Self {
+        Admission { permits: Permits::new(concurrency.max(1), waiting), logs: self.logs.clone() }
+    }
+
     /// Runs `work` on the CPU pool once there is a place. Dropping the future cancels it. `read` tells how many samples or lines a result
     /// was made of.
     pub async fn run<T: Send + 'static, E: std::error::Error + Send + 'static>(

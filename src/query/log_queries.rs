@@ -43,7 +43,7 @@ impl LogQueries {
 
     /// The same over the same store with permits of its own, so that these queries and the others do not wait for each other.
     pub fn with_own_permits(&self, concurrency: usize, waiting: usize) -> Self {
-        LogQueries { permits: Permits::new(concurrency.max(1), waiting), ..self.clone() }
+        LogQueries { admission: self.admission.with_own_permits(concurrency, waiting), ..self.clone() }
     }
 
     /// The store, for labels and streams.

@@ -75,7 +75,7 @@ impl MetricQueries {
 
     /// The same engine over the same store with permits of its own, so that these queries and the others do not wait for each other.
     pub fn with_own_permits(&self, concurrency: usize, waiting: usize) -> Self {
-        MetricQueries { permits: Permits::new(concurrency.max(1), waiting), ..self.clone() }
+        MetricQueries { admission: self.admission.with_own_permits(concurrency, waiting), ..self.clone() }
     }
 
     /// The store, for labels and series.

@@ -290,7 +290,8 @@ impl Collector {
                 item.deleted = head.tombstones.of(SeriesRef::new(slot, s.epoch), mint, maxt);
                 if let Some(gone) = item.deleted.intervals() {
                     item.head.chunks.retain(|c| !gone.covers(c.mint, c.maxt));
-                    if item.head.chunks.is_empty() && item.head.late.is_empty() && item.head.late_histograms.is_empty() {
+                    if item.head.chunks.is_empty() && item.head.late.is_empty() && item.head.late_histograms.is_empty()
+                    {
                         continue;
                     }
                 }

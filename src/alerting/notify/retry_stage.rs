@@ -160,6 +160,9 @@ mod tests {
         assert!(took >= Duration::from_secs(7), "{took:?}");
         // A pause that is longer than what is left ends the attempts at once.
         let limited = SendError { retry_after: Some(Duration::from_secs(60)), ..limited };
-        assert_eq!(run(1, Some(limited.clone())).await, (Outcome::Failed { error: limited, doubtful: false }, 1, Duration::ZERO));
+        assert_eq!(
+            run(1, Some(limited.clone())).await,
+            (Outcome::Failed { error: limited, doubtful: false }, 1, Duration::ZERO)
+        );
     }
 }

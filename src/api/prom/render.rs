@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::api::prom::json::{write_histogram, write_labels, write_point, write_str, write_time};
 use crate::api::prom::query::json;
 use crate::exec::cpu_pool;
-use crate::promql::value::{MatrixSeries, QueryResult, SampleValue, Value, VectorSample};
+use crate::promql::value::{MatrixSeries, QueryResult, QueryStats, SampleValue, Value, VectorSample};
 
 /// Results whose text is about so long are written where the request is handled: about a millisecond of work.
 const SMALL_BYTES: usize = 256 << 10;
