@@ -70,7 +70,8 @@ impl Column {
 
     /// Takes the staleness markers out, as range selectors never see them.
     pub fn drop_stale(&mut self) {
-        if self.v.iter().any(|v| is_stale_nan(*v)) {
+        // Looking at all is faster than stopping at the first.
+        if self.v.iter().fold(false, |any, v| any | is_stale_nan(*v)) {
             let keep: Vec<bool> = self.v.iter().map(|v| !is_stale_nan(*v)).collect();
             retain(&mut self.t, &keep);
             retain(&mut self.v, &keep);

@@ -81,8 +81,11 @@ impl Selection {
     pub fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), Error> {
         let Some(item) = self.items.get(i) else { return Ok(()) };
         let (floats, histograms) = (out.t.len(), out.ht.len());
+        // Inside a chunk times rise; from one to the next they mostly do.
+        let mut in_order = item.head.late.is_empty() && item.head.late_histograms.is_empty();
         self.each_chunk(item, mint, maxt, |data| {
             let view = View::parse(data)?;
+            let (had_floats, had_histograms) = (out.t.len(), out.ht.len());
             view.floats_between(mint, maxt, &mut out.t, &mut out.v)?;
             view.histograms(|t, h| {
                 if t >= mint && t <= maxt {
@@ -91,6 +94,7 @@ impl Selection {
                 }
                 t < maxt
             })?;
+            in_order &= continues(&out.t, floats, had_floats) && continues(&out.ht, histograms, had_histograms);
             Ok(())
         })?;
         for l in item.head.late.iter().filter(|l| l.t >= mint && l.t <= maxt) {
@@ -101,8 +105,10 @@ impl Selection {
             out.ht.push(l.t);
             out.h.push(l.h.clone());
         }
-        put_in_order(&mut out.t, &mut out.v, floats);
-        put_in_order(&mut out.ht, &mut out.h, histograms);
+        if !in_order {
+            put_in_order(&mut out.t, &mut out.v, floats);
+            put_in_order(&mut out.ht, &mut out.h, histograms);
+        }
         item.deleted.remove_from(&mut out.t, &mut out.v, floats);
         item.deleted.remove_from(&mut out.ht, &mut out.h, histograms);
         Ok(())
@@ -205,6 +211,12 @@ impl Selection {
         }
         Ok(())
     }
+}
+
+/// Whether what was added at `added` comes after what was there from `from` on.
+fn continues(times: &[TimestampMs], from: usize, added: usize) -> bool {
+    let before = if added > from { times.get(added - 1) } else { None };
+    before.zip(times.get(added)).is_none_or(|(before, first)| before < first)
 }
 
 /// Sorts the part of two columns from `from` on by time if it is not in order; of equal times the first stays.

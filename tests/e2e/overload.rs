@@ -73,7 +73,7 @@ fn worst() -> Vec<(String, u64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_worst_queries_at_once_leave_the_server_well() {
-    let app = axum::Router::new().route("/metrics", axum::routing::get(async || "heart_beats_total 1\n"));
+    let app = axum::Router::new().route("/metrics", axum::routing::get(|| async { "heart_beats_total 1\n" }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });

@@ -196,9 +196,14 @@ pub fn vectors(
 
 fn steps_with_values(set: &SeriesSet, steps: usize) -> Vec<bool> {
     let mut there = vec![false; steps];
+    let mut missing = steps;
     for s in &set.series {
+        if missing == 0 {
+            break;
+        }
         for (i, there) in there.iter_mut().enumerate().filter(|(_, there)| !**there) {
             *there = s.values.is_present(i);
+            missing -= usize::from(*there);
         }
     }
     there
