@@ -155,12 +155,6 @@ impl Intake {
                 return Err(PushError::too_many(message, e.retry_after_seconds));
             }
         }
-        self.push_unlimited(builder)
-    }
-
-    /// The same for what was counted against its sender before.
-    pub fn push_unlimited(&self, builder: BatchBuilder<'_>) -> Result<Pushed, PushError> {
-        let lines = builder.entries() as u64;
         self.store.push_batch(builder).map_err(|e| {
             let reason = match e {
                 logs::Error::Busy { .. } => "queue_full",
@@ -169,7 +163,7 @@ impl Intake {
                 logs::Error::NoSpace(_) => "disk_nearly_full",
                 logs::Error::Closed => "stopping",
             };
-            count_refused(reason, lines);
+            count_refused(reason, lines as u64);
             PushError::from(e)
         })
     }

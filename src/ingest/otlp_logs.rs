@@ -240,6 +240,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_resource_says_counts_for_each_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { background: false, retention_ns: 0, max_buffer_bytes: 4 << 20, ..Options::default() };
+        let options = Options { max_wait: std::time::Duration::from_millis(1), ..options };
+        let intake = Intake::new(Arc::new(Store::open(dir.path(), options).unwrap()), &LogLimits::default());
+        let records: Vec<String> =
+            (0..2000).map(|i| format!(r#"{{"timeUnixNano":"{}","body":{{"stringValue":"x"}}}}"#, 1 + i)).collect();
+        let body = format!(
+            r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"large","value":{{"stringValue":"{}"}}}}]}},"scopeLogs":[{{"logRecords":[{}]}}]}}]}}"#,
+            "v".repeat(60_000),
+            records.join(",")
+        );
+        let request = LogRequest {
+            sender: "a",
+            content_type: None,
+            content_encoding: None,
+            body: body.as_bytes(),
+            max_body_bytes: 1 << 20,
+        };
+        // 120 MB of metadata from 150 kB: the first lot is taken, the next one finds no room.
+        let error = push(&intake, &OtlpConfig::default(), Form::Json, &request).unwrap_err();
+        assert_eq!(error.status, 429, "{error}");
+    }
+
+    #[test]
     fn only_passing_failures_are_tried_again() {
         let code = |status| status_of(&PushError { status, message: String::new(), retry_after_seconds: None }).code;
         assert_eq!([400, 413, 429, 500, 503].map(code), [3, 8, 14, 13, 14]);

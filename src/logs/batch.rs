@@ -56,6 +56,8 @@ pub struct Group {
 pub struct Batch {
     text: String,
     groups: Vec<Group>,
+    /// Bytes of the metadata of all entries, without the sets that entries share.
+    metadata_bytes: usize,
     /// The place in the WAL after this batch.
     pub position: WalPosition,
 }
@@ -73,7 +75,7 @@ impl Batch {
 
     /// Memory it takes up, about.
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.len() * limits::ENTRY_OVERHEAD_BYTES
+        self.text.len() + self.metadata_bytes + self.len() * limits::ENTRY_OVERHEAD_BYTES
     }
 
     /// Bytes of the lines.
@@ -128,7 +130,7 @@ impl Batch {
     /// Reads a payload back; `None` if it is not one.
     pub fn decode(payload: &[u8], position: WalPosition) -> Option<Batch> {
         let (&PAYLOAD_VERSION, mut input) = payload.split_first()? else { return None };
-        let mut batch = Batch { text: String::with_capacity(payload.len()), groups: Vec::new(), position };
+        let mut batch = Batch { text: String::with_capacity(payload.len()), position, ..Batch::default() };
         while !input.is_empty() {
             let labels = take_labels(&mut input)?;
             let count = usize::try_from(take_u64(&mut input)?).ok().filter(|n| *n <= input.len())?;
@@ -138,7 +140,11 @@ impl Batch {
                 timestamp = timestamp.wrapping_add(take_i64(&mut input)?);
                 let (&level, rest) = input.split_first()?;
                 input = rest;
-                let metadata = detect::with_level(&take_labels(&mut input)?, level);
+                let own = take_labels(&mut input)?;
+                let metadata = detect::with_level(&own, level);
+                if !own.is_empty() {
+                    batch.metadata_bytes += metadata.packed().len();
+                }
                 let line = take_str(&mut input)?;
                 let start = u32::try_from(batch.text.len()).ok()?;
                 batch.text.push_str(line);
@@ -323,7 +329,11 @@ impl<'o> BatchBuilder<'o> {
                 return refusal("line_too_long", message);
             }
         };
+        let own = !self.metadata.is_empty();
         let (level, metadata) = detect::complete(&self.level, &mut self.metadata, line);
+        if own || level == NO_LEVEL {
+            self.batch.metadata_bytes += metadata.packed().len();
+        }
         let start = self.batch.text.len() as u32;
         self.batch.text.push_str(line);
         group.entries.push(Entry { timestamp, start, len: line.len() as u32, level, metadata });
@@ -344,9 +354,9 @@ impl<'o> BatchBuilder<'o> {
         !self.too_new(timestamp) && !self.too_old(timestamp)
     }
 
-    /// Bytes collected so far.
+    /// Bytes of lines and their metadata collected so far.
     pub fn bytes(&self) -> usize {
-        self.batch.text.len()
+        self.batch.text.len() + self.batch.metadata_bytes
     }
 
     /// How many entries were collected.

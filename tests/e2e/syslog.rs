@@ -152,7 +152,7 @@ async fn from_rsyslog() {
     std::fs::write(path("rsyslog.conf"), &rsyslog).unwrap();
     let log = dir.path().join("rsyslog.log");
     let (conf, pid) = (path("rsyslog.conf"), path("rsyslog.pid"));
-    let _rsyslog = Process::start("rsyslogd", &["-n", "-f", &conf, "-i", &pid], &log);
+    let _rsyslog = Process::start("/usr/sbin/rsyslogd", &["-n", "-f", &conf, "-i", &pid], &log);
     let sender = UnixDatagram::unbound().unwrap();
     eventually("rsyslog listens", 20, async || sender.connect(&input).ok()).await;
 

@@ -5,7 +5,8 @@ use std::fs;
 
 use tokio::net::UdpSocket;
 
-/// Follows one socket.
+/// Follows one socket; the default follows none.
+#[derive(Default)]
 pub(super) struct KernelDrops {
     /// The socket's number in those files; `None` where there is none to be had.
     inode: Option<u64>,

@@ -52,12 +52,7 @@ pub(super) async fn receive(
                 }
             },
             () = tokio::time::sleep(HAND_OVER), if !gathered.is_empty() => {}
-            _ = ask.tick() => {
-                match count_drops(drops).await {
-                    Some(same) => drops = same,
-                    None => return,
-                }
-            }
+            _ = ask.tick() => drops = count_drops(drops).await,
             () = stop.cancelled() => break,
         }
         let idle = queue.capacity() == queue.max_capacity();
@@ -65,20 +60,24 @@ pub(super) async fn receive(
             hand_over(&queue, std::mem::take(&mut gathered));
         }
     }
+    // What came before the end is taken, and the kernel is asked while there is a socket to ask about.
+    take(&socket, &mut buffer, settings.load().max_message_bytes(), &mut gathered);
     if !gathered.is_empty() {
         hand_over(&queue, gathered);
     }
-    // The last look, while there is a socket to ask about.
     count_drops(drops).await;
 }
 
 /// Asks the kernel what it dropped since the last time.
-async fn count_drops(mut drops: KernelDrops) -> Option<KernelDrops> {
+async fn count_drops(mut drops: KernelDrops) -> KernelDrops {
     let asked = tokio::task::spawn_blocking(move || {
         KERNEL_DROPS.inc_by(drops.new_drops());
         drops
     });
-    asked.await.inspect_err(|e| tracing::error!(error = %e, "asking for dropped datagrams ended badly")).ok()
+    asked.await.unwrap_or_else(|e| {
+        tracing::error!(error = %e, "asking for dropped datagrams ended badly");
+        KernelDrops::default()
+    })
 }
 
 fn hand_over(queue: &mpsc::Sender<Chunk>, chunk: Chunk) {

@@ -26,7 +26,7 @@ const LINGER: Duration = Duration::from_millis(20);
 /// Between attempts when the store takes nothing.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Attempts after the signal to stop.
-const LAST_ATTEMPTS: usize = 3;
+const LAST_ATTEMPTS: usize = 10;
 
 static COMPLAINTS: Throttle = Throttle::new(10_000);
 
@@ -76,6 +76,7 @@ async fn write(
                 attempts_left -= 1;
                 if attempts_left == 0 {
                     let lost: usize = chunks.iter().map(Chunk::len).sum();
+                    count_refused("syslog_stopping", lost as u64);
                     tracing::error!(lost, error, "syslog messages are lost: the log store does not take them");
                     break;
                 }
@@ -137,7 +138,8 @@ fn push(
         }
     }
     let forms = entries.forms();
-    intake.push_unlimited(entries.into_batch()).map_err(|e| e.to_string())?;
+    // Counted against their senders already; what is refused is tried again, so it is counted only when that is given up.
+    intake.store().push_batch(entries.into_batch()).map_err(|e| e.to_string())?;
     let protocol = settings.config.protocol.as_str();
     for (form, count) in forms {
         MESSAGES.with_label_values(&[protocol, form]).inc_by(count);
