@@ -10,6 +10,13 @@ pub(crate) const CHUNK_SAMPLES: u16 = 240;
 pub(crate) const LATE_SAMPLES: usize = 480;
 /// The head keeps at least this much beyond a block's end, so that slow senders still find their window open.
 pub(crate) const HEAD_MARGIN_MS: i64 = 3600 * 1000;
+/// What part of the log that calls for a checkpoint is worth one already when nothing is being written: one in so many.
+pub(crate) const QUIET_SHARE: u64 = 32;
+/// Rounds of the upkeep (seconds) without a commit after which the store counts as quiet.
+pub(crate) const QUIET_ROUNDS: u32 = 5;
+/// Samples from which an open chunk is closed early when the store is quiet: packed it takes half the space, and blocks put short
+/// chunks together again.
+pub(crate) const EARLY_SAMPLES: u16 = 60;
 /// Metric families whose metadata is kept; far more than any fleet has, but an end to abuse.
 pub(crate) const MAX_METADATA: usize = 200_000;
 /// Different metadata kept for one metric family (targets disagree while versions roll out).

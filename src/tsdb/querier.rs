@@ -162,8 +162,8 @@ impl Selection {
                 each(block.read_chunk(c, &mut buffer)?)?;
             }
         }
-        for c in item.head.chunks.iter().filter(|c| c.mint <= maxt && c.maxt >= mint) {
-            each(&c.data)?;
+        for c in item.head.chunks.iter().filter(|c| c.mint() <= maxt && c.maxt() >= mint) {
+            each(c.read(&mut buffer)?)?;
         }
         Ok(())
     }
