@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod crash;
+mod kill;
 mod model;
 mod rules;
 mod stored_format;
