@@ -17,7 +17,7 @@ use super::replay::{self, ReplayProgress};
 use super::self_metrics as count;
 use super::shared::{Shared, Upkeep, Writing};
 use crate::disk::dir_lock::DirLock;
-use crate::disk::wal::{Wal, WalOptions, WalPosition};
+use crate::disk::wal::{Wal, WalOptions};
 use crate::model::{Matcher, TimestampMs};
 
 /// An open database.
@@ -61,14 +61,9 @@ impl Db {
             wal,
             min_valid: AtomicI64::new(rebuilt.head.visible_from),
             blocks: RwLock::new(blocks),
-            maintaining: Mutex::new(Upkeep {
-                files,
-                checkpoint_bytes,
-                log_end: WalPosition::default(),
-                quiet_rounds: 0,
-            }),
+            maintaining: Mutex::new(Upkeep { files, checkpoint_bytes, appended: 0, quiet_rounds: 0, still_rounds: 0 }),
             stop: Default::default(),
-            writing: Mutex::new(Writing { record: Vec::new(), uncovered: rebuilt.uncovered }),
+            writing: Mutex::new(Writing { record: Vec::new(), uncovered: rebuilt.uncovered, appended: 0 }),
             head: RwLock::new(rebuilt.head),
             exemplars: Mutex::new(rebuilt.exemplars),
             metadata: Mutex::new(rebuilt.metadata),

@@ -13,7 +13,9 @@ use super::checkpoint::{self, Checkpoint};
 use super::chunk::{Chunk, Packer};
 use super::error::Error;
 use super::head::closed::Closed;
-use super::limits::{BLOCK_RANGE_MS, EARLY_SAMPLES, HEAD_MARGIN_MS, QUIET_ROUNDS, QUIET_SHARE, block_number};
+use super::limits::{
+    BLOCK_RANGE_MS, EARLY_SAMPLES, HEAD_MARGIN_MS, LITTLE_SHARE, QUIET_ROUNDS, QUIET_SHARE, block_number,
+};
 use super::querier::Collector;
 use super::self_metrics as count;
 use super::shared::{Shared, Upkeep};
@@ -128,23 +130,28 @@ fn cut_all(shared: &Shared, upkeep: &mut Upkeep) -> Result<bool, Error> {
     Ok(cut)
 }
 
-/// Writes a checkpoint if there is a reason: blocks were cut, the log has grown, or nothing is being written any more.
+/// Writes a checkpoint if there is a reason: blocks were cut, the log has grown, or little is being written.
 fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Error> {
-    let end = shared.wal.position();
-    upkeep.quiet_rounds = if end == upkeep.log_end { upkeep.quiet_rounds.saturating_add(1) } else { 0 };
-    upkeep.log_end = end;
-    let uncovered = shared.lock_writing().uncovered;
+    let (uncovered, appended) = {
+        let writing = shared.lock_writing();
+        (writing.uncovered, writing.appended)
+    };
     let enough = shared.options.checkpoint_log_bytes;
+    let new = appended - upkeep.appended;
+    upkeep.appended = appended;
+    upkeep.quiet_rounds = if new <= enough / LITTLE_SHARE { upkeep.quiet_rounds.saturating_add(1) } else { 0 };
+    upkeep.still_rounds = if new == 0 { upkeep.still_rounds.saturating_add(1) } else { 0 };
     let grown = uncovered >= enough.max(upkeep.checkpoint_bytes);
     let quiet = upkeep.quiet_rounds >= QUIET_ROUNDS && uncovered >= enough / QUIET_SHARE;
-    if quiet && !grown && !cut {
-        let slots = shared.read_head().slots();
-        for range in slot_ranges(slots) {
-            shared.write_head().close_early(range, EARLY_SAMPLES);
-        }
-        store_chunks(shared, upkeep)?;
+    if !cut && !grown && !quiet {
+        return Ok(());
     }
-    if cut || grown || quiet { write_checkpoint(shared, upkeep) } else { Ok(()) }
+    let all = upkeep.still_rounds >= QUIET_ROUNDS;
+    for range in slot_ranges(shared.read_head().slots()) {
+        shared.write_head().close_early(range, EARLY_SAMPLES, all);
+    }
+    store_chunks(shared, upkeep)?;
+    write_checkpoint(shared, upkeep)
 }
 
 /// Begins a segment and writes the checkpoint of what is before it. Returns the segment, the bytes of the log that are covered now, and
@@ -154,7 +161,9 @@ fn begin_and_write(shared: &Shared) -> Result<(u64, u64, u64), Error> {
         let writing = shared.lock_writing();
         (shared.wal.roll()?, writing.uncovered)
     };
-    let bytes = checkpoint::write(shared, Checkpoint { cut: shared.cut_at(), first_segment })?;
+    // Not the time before which samples are refused: that is set before the block is there, and a cut may fail.
+    let cut = shared.read_head().visible_from;
+    let bytes = checkpoint::write(shared, Checkpoint { cut, first_segment })?;
     Ok((first_segment, before, bytes))
 }
 
@@ -175,7 +184,6 @@ fn write_checkpoint(shared: &Shared, upkeep: &mut Upkeep) -> Result<(), Error> {
     };
     shared.lock_writing().uncovered -= before;
     upkeep.checkpoint_bytes = bytes;
-    upkeep.log_end = shared.wal.position();
     count::CHECKPOINTS.inc();
     count::CHECKPOINT_BYTES.set(bytes as i64);
     for f in unused {

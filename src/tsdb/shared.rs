@@ -19,7 +19,7 @@ use super::metadata::MetadataStore;
 use super::options::Options;
 use super::self_metrics as count;
 use super::wal_record::Batch;
-use crate::disk::wal::{Wal, WalPosition};
+use crate::disk::wal::Wal;
 use crate::model::TimestampMs;
 
 /// Memory of appenders kept for the next ones.
@@ -32,6 +32,8 @@ pub(crate) struct Writing {
     pub record: Vec<u8>,
     /// Bytes of the log that the last checkpoint does not cover.
     pub uncovered: u64,
+    /// Bytes appended to the log since the start.
+    pub appended: u64,
 }
 
 /// What only the upkeep touches.
@@ -41,9 +43,12 @@ pub(crate) struct Upkeep {
     pub files: ChunkFiles,
     /// Bytes of the last checkpoint.
     pub checkpoint_bytes: u64,
-    /// Where the log ended the last time somebody looked, and how many rounds in a row that has been so.
-    pub log_end: WalPosition,
+    /// Bytes appended to the log up to the last round.
+    pub appended: u64,
+    /// Rounds in a row in which little came.
     pub quiet_rounds: u32,
+    /// Rounds in a row in which nothing came.
+    pub still_rounds: u32,
 }
 
 /// See the module.
@@ -122,6 +127,7 @@ impl Shared {
         })?;
         count::WAL_BYTES.add(record.len() as i64);
         writing.uncovered += record.len() as u64;
+        writing.appended += record.len() as u64;
         Ok(())
     }
 
@@ -180,10 +186,5 @@ impl Shared {
     /// The oldest time that retention keeps.
     pub(crate) fn retained_from(&self) -> TimestampMs {
         self.options.clock.now_ms().saturating_sub(self.options.retention_ms)
-    }
-
-    /// The block ranges' end up to which the head has been cut.
-    pub(crate) fn cut_at(&self) -> TimestampMs {
-        self.min_valid.load(Ordering::Relaxed)
     }
 }

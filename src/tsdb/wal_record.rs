@@ -399,9 +399,9 @@ mod tests {
         assert_eq!((got.floor, &got.definitions), (990, &definitions));
         assert_eq!((&got.floats, &got.starts), (&batch.floats, &batch.starts));
         assert_eq!(got.floats[1].v.to_bits(), (-0.0f64).to_bits());
-        assert_eq!((got.histograms, got.exemplars, got.metadata), (batch.histograms, batch.exemplars, batch.metadata));
         let mut rest = Vec::new();
         put_batch(&mut rest, &batch);
+        assert_eq!((got.histograms, got.exemplars, got.metadata), (batch.histograms, batch.exemplars, batch.metadata));
         let section = out.len() - rest.len();
         let apart = Definitions::decode(&out[..section]).unwrap();
         let packed = |pairs: &[u32]| pairs.iter().map(|p| apart.texts[*p as usize].as_str()).collect::<String>();

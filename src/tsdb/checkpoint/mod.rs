@@ -16,7 +16,7 @@ use crate::model::TimestampMs;
 
 /// Version of the file. The first had definitions, exemplars and metadata only.
 const VERSION: u64 = 2;
-/// Places of the head in one stretch: commits wait while one is taken, about a tenth of a millisecond.
+/// Places of the head in one stretch: commits wait while one is taken, well below a millisecond.
 const STRETCH: u32 = 1024;
 
 /// First bytes of records; those of the sections of a log record stand for themselves.

@@ -65,7 +65,8 @@ fn write_file(shared: &Shared, at: Checkpoint, path: &std::path::Path) -> Result
     let mut from = 0u32;
     let mut definitions = Vec::new();
     loop {
-        (payload.clear(), definitions.clear());
+        payload.clear();
+        definitions.clear();
         let more = take_stretch(shared, from, &mut definitions, &mut payload);
         if !definitions.is_empty() {
             records.put(&definitions)?;

@@ -120,7 +120,13 @@ impl Packer {
             return None;
         }
         let Packer { encoder, times, values, check_times, check_values, data } = self;
-        (times.clear(), values.clear(), check_times.clear(), check_values.clear(), data.clear());
+        for times in [&mut *times, &mut *check_times] {
+            times.clear();
+        }
+        for values in [&mut *values, &mut *check_values] {
+            values.clear();
+        }
+        data.clear();
         view.floats(|t, v| {
             times.push(t);
             values.push(v);

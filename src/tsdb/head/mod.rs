@@ -264,11 +264,13 @@ impl Head {
         }
     }
 
-    /// Closes the open float chunks of the series in some places that have at least `least` samples.
-    pub(crate) fn close_early(&mut self, slots: std::ops::Range<u32>, least: u16) {
+    /// Closes the open float chunks of the series in some places that have at least `least` samples: of all, or of those that have
+    /// stopped.
+    pub(crate) fn close_early(&mut self, slots: std::ops::Range<u32>, least: u16, all: bool) {
+        let now = self.max_t;
         for slot in slots {
             let series = self.pages.get_mut(slot as usize / PAGE).and_then(|p| p.get_mut(slot as usize % PAGE));
-            if series.is_some_and(|s| s.close_early(least)) {
+            if series.is_some_and(|s| (all || s.has_stopped(now)) && s.close_early(least)) {
                 self.to_pack.push(slot);
             }
         }

@@ -9,7 +9,7 @@ use crate::tsdb::chunk::histogram::{OpenHistograms, identical};
 use crate::tsdb::chunk::xor::OpenXor;
 use crate::tsdb::chunk::{View, seal_histograms, seal_xor};
 use crate::tsdb::error::AppendError;
-use crate::tsdb::limits::{CHUNK_SAMPLES, LATE_SAMPLES, block_number};
+use crate::tsdb::limits::{CHUNK_SAMPLES, LATE_SAMPLES, STOPPED_INTERVALS, block_number};
 use crate::tsdb::self_metrics::HEAD_CHUNKS;
 
 /// A series. Kept near 130 bytes: a million of them must fit beside their open chunks.
@@ -201,6 +201,13 @@ impl Series {
         self.closed.push(seal_xor(&self.open, &starts).into());
         // Its memory goes too: beside the closed chunk it would lie idle for an hour.
         self.open = OpenXor::default();
+    }
+
+    /// Whether it seems to have stopped, seen from a store whose newest sample is at `now`.
+    pub(crate) fn has_stopped(&self, now: TimestampMs) -> bool {
+        let steps = i64::from(self.open.len().saturating_sub(1)).max(1);
+        let interval = self.open.last_t().saturating_sub(self.open.first_t()) / steps;
+        now.saturating_sub(self.newest) > interval.saturating_mul(STOPPED_INTERVALS)
     }
 
     /// Closes the open float chunk if it has at least `least` samples. Says whether it did.

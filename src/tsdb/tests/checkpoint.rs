@@ -217,6 +217,53 @@ fn a_checkpoint_of_another_version_is_named_and_nothing_is_touched() {
 }
 
 #[test]
+fn a_checkpoint_after_a_failed_cut_keeps_what_is_in_no_block() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at_ms(T0 + 500_000)));
+    let db = filled(dir.path(), &clock);
+    clock.set_ms(T0 + 4 * 3_600_000);
+    put(&db, 0, T0 + 4 * 3_600_000, 1.0);
+    let want = all(&db);
+    // No block can be written where a file has the folder's name.
+    let blocks = dir.path().join("blocks");
+    fs::remove_dir_all(&blocks).unwrap();
+    fs::write(&blocks, b"").unwrap();
+    assert!(db.maintain().is_err());
+    db.checkpoint().unwrap();
+    assert_eq!(all(&db), want);
+    drop(db);
+    fs::remove_file(&blocks).unwrap();
+    let db = open(dir.path(), &clock);
+    assert_eq!(all(&db), want);
+    db.maintain().unwrap();
+    assert_eq!(all(&db), want);
+    assert_eq!(fs::read_dir(&blocks).unwrap().count(), 1);
+}
+
+#[test]
+fn a_series_that_has_stopped_has_its_chunk_closed_by_a_checkpoint() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at_ms(T0)));
+    let db = open(dir.path(), &clock);
+    for n in 0..100i64 {
+        clock.set_ms(T0 + n * 15_000);
+        put(&db, 0, T0 + n * 15_000, n as f64);
+        if n < 80 {
+            put(&db, 1, T0 + n * 15_000, n as f64);
+        }
+    }
+    let want = all(&db);
+    db.maintain().unwrap();
+    let head = db.shared.read_head();
+    let in_files = |slot: u32| head.at(slot).unwrap().closed.len();
+    assert_eq!((in_files(0), in_files(1)), (0, 1));
+    drop(head);
+    assert_eq!(all(&db), want);
+    put(&db, 1, T0 + 99 * 15_000, 1.0);
+    let want = all(&db);
+    drop(db);
+    assert_eq!(all(&open(dir.path(), &clock)), want);
+}
+
+#[test]
 fn a_quiet_store_closes_its_chunks_early_and_blocks_join_them() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at_ms(T0)));
     // One in 32 of this makes a checkpoint of a quiet store worth it: sixty commits.
