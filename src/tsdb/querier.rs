@@ -9,6 +9,7 @@ use super::block::{Block, BlockIndex, ChunkRef};
 use super::chunk::View;
 use super::error::Error;
 use super::head::Head;
+use super::head::closed::Closed;
 use super::head::series::Captured;
 use super::label_index::LabelIndex;
 use super::matching::matching;
@@ -67,8 +68,11 @@ impl Selection {
     pub fn size_bytes(&self) -> usize {
         let item = |item: &Item| {
             let stored: usize = item.stored.iter().map(|(_, c)| c.len() * size_of::<ChunkRef>()).sum();
-            let own = item.head.chunks.iter().filter(|c| Arc::strong_count(c) == 1);
-            size_of::<Item>() + stored + own.map(|c| c.data.len() + 64).sum::<usize>()
+            let own = item.head.chunks.iter().filter_map(|c| match c {
+                Closed::Memory(c) if Arc::strong_count(c) == 1 => Some(c.data.len() + 64),
+                Closed::Memory(_) | Closed::File(_) => None,
+            });
+            size_of::<Item>() + stored + own.sum::<usize>()
         };
         self.labels.size_bytes() + self.items.iter().map(item).sum::<usize>()
     }
@@ -173,8 +177,8 @@ impl Selection {
                 each(block.read_chunk(c, &mut buffer)?)?;
             }
         }
-        for c in item.head.chunks.iter().filter(|c| c.mint <= maxt && c.maxt >= mint) {
-            each(&c.data)?;
+        for c in item.head.chunks.iter().filter(|c| c.mint() <= maxt && c.maxt() >= mint) {
+            each(c.read(&mut buffer)?)?;
         }
         Ok(())
     }
