@@ -238,7 +238,7 @@ impl<'a> Appender<'a> {
         }
         buffers.batch.floor = shared.floor(&shared.read_head());
         put_batch(&mut record, &buffers.batch);
-        let written = shared.append_to_wal(&record, buffers.batch.max_t(), &mut writing);
+        let written = shared.append_to_wal(&record, &mut writing);
         if record.capacity() <= 4 << 20 {
             writing.record = record;
         }
@@ -336,7 +336,9 @@ pub(crate) fn apply(
         };
         match s.place(h.t, &Value::Histogram(&h.h), batch.floor) {
             Ok(place) => {
-                s.push_histogram(place, h.t, &h.h, h.start);
+                if s.push_histogram(place, h.t, &h.h, h.start) {
+                    closed.push(h.series.slot());
+                }
                 settle(h.series, h.t, place, s.newest);
             }
             Err(e) => rules.refuse(e),

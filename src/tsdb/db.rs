@@ -9,13 +9,14 @@ use super::appender::Appender;
 use super::block::catalog;
 use super::cardinality::{Cardinality, SeriesLimits};
 use super::error::Error;
-use super::filenames::WAL_DIR;
+use super::filenames::{CHECKPOINT_FILE, WAL_DIR};
+use super::head::chunk_files::ChunkFiles;
 use super::maintenance;
 use super::options::Options;
 use super::querier::{self, Selection};
 use super::replay::{self, ReplayProgress};
 use super::self_metrics as count;
-use super::shared::Shared;
+use super::shared::{Shared, Upkeep, Writing};
 use super::tombstones::HeadTombstones;
 use crate::disk::dir_lock::DirLock;
 use crate::disk::free_space::SpaceGuard;
@@ -43,7 +44,8 @@ impl Db {
         let cut = blocks.iter().map(|b| b.meta.end).max().unwrap_or(TimestampMs::MIN);
         let retained_from = options.clock.now_ms().saturating_sub(options.retention_ms);
         let began = std::time::Instant::now();
-        let mut rebuilt = replay::replay(dir, options.max_exemplars, cut, retained_from, &progress)?;
+        let mut files = ChunkFiles::open(dir)?;
+        let mut rebuilt = replay::replay(dir, &mut files, options.max_exemplars, cut, retained_from, &progress)?;
         rebuilt.head.tombstones = HeadTombstones::load(dir, &rebuilt.lookup, rebuilt.head.visible_from)?;
         count::REPLAY.set(began.elapsed().as_secs_f64());
         let wal_options = WalOptions {
@@ -54,6 +56,7 @@ impl Db {
         };
         let wal = Wal::open(&dir.join(WAL_DIR), wal_options)?;
         count::WAL_BYTES.set(wal.size_bytes()? as i64);
+        let checkpoint_bytes = std::fs::metadata(dir.join(CHECKPOINT_FILE)).map_or(0, |m| m.len());
         let start_thread = options.maintenance;
         let cardinality = Cardinality::new(options.series_limits);
         let space = SpaceGuard::new(dir, options.min_free_bytes);
@@ -64,9 +67,9 @@ impl Db {
             wal,
             min_valid: AtomicI64::new(rebuilt.head.visible_from),
             blocks: RwLock::new(blocks),
-            maintaining: Mutex::default(),
+            maintaining: Mutex::new(Upkeep { files, checkpoint_bytes, appended: 0, quiet_rounds: 0, still_rounds: 0 }),
             stop: Default::default(),
-            writing: Mutex::new(rebuilt.writing),
+            writing: Mutex::new(Writing { record: Vec::new(), uncovered: rebuilt.uncovered, appended: 0 }),
             head: RwLock::new(rebuilt.head),
             exemplars: Mutex::new(rebuilt.exemplars),
             metadata: Mutex::new(rebuilt.metadata),
@@ -124,14 +127,21 @@ impl Db {
         maintenance::round(&self.shared)
     }
 
+    /// Puts full chunks into files and writes a checkpoint: after that the log holds little, and what is on disk is everything.
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        maintenance::checkpoint_now(&self.shared)
+    }
+
     /// How far the replay of the last open was.
     pub fn replay_progress(&self) -> &ReplayProgress {
         &self.progress
     }
 
-    /// Ends the upkeep and makes everything durable. Appends after it still work, but nobody looks after them.
+    /// Ends the upkeep, writes a checkpoint if that makes the next start faster, and makes everything durable. Appends after it still
+    /// work, but nobody looks after them.
     pub fn close(&self) -> Result<(), Error> {
         self.stop();
+        maintenance::finish(&self.shared)?;
         self.sync()
     }
 

@@ -38,6 +38,24 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A chunk in a file of the head cannot be read.
+    #[error("the chunk at byte {offset} of {file} is damaged")]
+    HeadChunk {
+        /// The file.
+        file: PathBuf,
+        /// Where the chunk's record begins.
+        offset: u64,
+    },
+    /// A file was written by a version that this one does not know.
+    #[error(
+        "{file} has format {found}, which this version cannot read: start the version that wrote it, or move the file away (samples of the last hours go with it)"
+    )]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// Its format.
+        found: u64,
+    },
 }
 
 /// Why one sample was refused; each has its own counter and its own consequence.

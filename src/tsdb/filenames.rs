@@ -8,7 +8,11 @@ pub(crate) const BLOCKS_DIR: &str = "blocks";
 pub(crate) const DAMAGED_SUFFIX: &str = ".damaged";
 /// What blocks under construction end with; leftovers of a crash are removed at start.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
-/// Series, metadata and exemplars that segments removed from the log had defined.
+/// Folder of the files of full chunks that are not in a block yet.
+pub(crate) const HEAD_DIR: &str = "head";
+/// What the names of those files end with.
+pub(crate) const HEAD_CHUNKS_SUFFIX: &str = ".chunks";
+/// The head without what is in files of chunks and in the log.
 pub(crate) const CHECKPOINT_FILE: &str = "checkpoint";
 /// What a block is about, as JSON.
 pub(crate) const META_FILE: &str = "meta.json";

@@ -10,6 +10,17 @@ pub(crate) const CHUNK_SAMPLES: u16 = 240;
 pub(crate) const LATE_SAMPLES: usize = 480;
 /// The head keeps at least this much beyond a block's end, so that slow senders still find their window open.
 pub(crate) const HEAD_MARGIN_MS: i64 = 3600 * 1000;
+/// What part of the log that calls for a checkpoint is worth one already when nothing is being written: one in so many.
+pub(crate) const QUIET_SHARE: u64 = 32;
+/// What part of the log that calls for a checkpoint is little for one round of the upkeep: one in so many. A host's own scrapes are.
+pub(crate) const LITTLE_SHARE: u64 = 2048;
+/// Rounds of the upkeep (seconds) with little after which the store counts as quiet.
+pub(crate) const QUIET_ROUNDS: u32 = 5;
+/// Samples from which the open chunk of a series that has stopped is closed by a checkpoint: packed it takes half the space, and blocks
+/// put short chunks together again.
+pub(crate) const EARLY_SAMPLES: u16 = 60;
+/// A series has stopped when the store has samples that are newer by so many of its own intervals.
+pub(crate) const STOPPED_INTERVALS: i64 = 4;
 /// Metric families whose metadata is kept; far more than any fleet has, but an end to abuse.
 pub(crate) const MAX_METADATA: usize = 200_000;
 /// Different metadata kept for one metric family (targets disagree while versions roll out).

@@ -1,20 +1,25 @@
-//! What goes on in the background: packing full chunks, cutting blocks from the head, compacting and retiring them.
+//! What goes on in the background: full chunks go into files, checkpoints shorten the log, blocks are cut from the head, compacted
+//! and retired.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::SeriesRef;
 use super::block::writer::{self, Plan};
 use super::block::{Block, catalog};
 use super::checkpoint::{self, Checkpoint};
+use super::chunk::{Chunk, Packer};
 use super::delete;
 use super::error::Error;
-use super::head::packed;
-use super::limits::{BLOCK_RANGE_MS, HEAD_MARGIN_MS, block_number};
+use super::head::closed::Closed;
+use super::limits::{
+    BLOCK_RANGE_MS, EARLY_SAMPLES, HEAD_MARGIN_MS, LITTLE_SHARE, QUIET_ROUNDS, QUIET_SHARE, block_number,
+};
 use super::querier::Collector;
 use super::self_metrics as count;
-use super::shared::Shared;
+use super::shared::{Shared, Upkeep};
 
 /// Pause between rounds; a round without work costs next to nothing.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -45,45 +50,152 @@ pub(crate) fn run(shared: &Shared) {
     }
 }
 
-/// One round of everything.
+/// One round of everything. What fails keeps nothing else from being tried: retention may be what frees the space the rest needs.
 pub(crate) fn round(shared: &Shared) -> Result<(), Error> {
-    let _alone = shared.maintaining.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut upkeep = shared.maintaining.lock().unwrap_or_else(PoisonError::into_inner);
+    let upkeep = &mut *upkeep;
     shared.check_space();
     let now = shared.options.clock.now_ms();
     shared.cardinality.review(&shared.read_head(), now);
-    pack_chunks(shared);
-    let mut cut = false;
-    while !shared.is_stopping() && cut_head(shared)? {
-        cut = true;
-    }
-    if cut {
-        retire_wal(shared)?;
-    }
-    while !shared.is_stopping() && compact(shared)? {}
-    retire_blocks(shared)?;
+    let stored = store_chunks(shared, upkeep);
+    let cut = cut_all(shared, upkeep);
+    let covered = cover_log(shared, upkeep, matches!(cut, Ok(true)));
+    let compacted = compact_all(shared);
+    let retired = retire_blocks(shared, upkeep);
     let blocks = shared.read_blocks().clone();
     for b in &blocks {
         b.release_index(now, INDEX_IDLE_MS);
     }
     count::BLOCKS.set(blocks.len() as i64);
     count::BLOCK_BYTES.set(blocks.iter().map(|b| b.bytes as i64).sum());
+    count::HEAD_CHUNK_BYTES.set(upkeep.files.bytes() as i64);
+    stored.and(cut.map(|_| ())).and(covered).and(compacted).and(retired)
+}
+
+/// The last round of a store that closes.
+pub(crate) fn finish(shared: &Shared) -> Result<(), Error> {
+    let mut upkeep = shared.maintaining.lock().unwrap_or_else(PoisonError::into_inner);
+    if shared.lock_writing().uncovered < shared.options.checkpoint_log_bytes / QUIET_SHARE {
+        return Ok(());
+    }
+    store_chunks(shared, &mut upkeep)?;
+    write_checkpoint(shared, &mut upkeep)
+}
+
+/// See [`super::Db::checkpoint`].
+pub(crate) fn checkpoint_now(shared: &Shared) -> Result<(), Error> {
+    let mut upkeep = shared.maintaining.lock().unwrap_or_else(PoisonError::into_inner);
+    store_chunks(shared, &mut upkeep)?;
+    write_checkpoint(shared, &mut upkeep)
+}
+
+/// Packs closed chunks and puts them into files, a few series at a time.
+fn store_chunks(shared: &Shared, upkeep: &mut Upkeep) -> Result<(), Error> {
+    let slots = std::mem::take(&mut shared.write_head().to_pack);
+    let mut packer = Packer::default();
+    for (done, part) in slots.chunks(PACK_SERIES).enumerate() {
+        let mut closed: Vec<(SeriesRef, Arc<Chunk>)> = Vec::new();
+        {
+            let head = shared.read_head();
+            for slot in part {
+                let Some(s) = head.at(*slot) else { continue };
+                let r = SeriesRef::new(*slot, s.epoch);
+                closed.extend(s.closed.iter().filter_map(|c| match c {
+                    Closed::Memory(c) => Some((r, c.clone())),
+                    Closed::File(_) => None,
+                }));
+            }
+        }
+        if closed.is_empty() {
+            continue;
+        }
+        let packed: Vec<Option<Chunk>> = closed.iter().map(|(_, c)| packer.pack(c)).collect();
+        let smallest = closed.iter().zip(&packed).map(|((r, c), p)| (*r, p.as_ref().unwrap_or(c)));
+        let places = upkeep.files.append(smallest).inspect_err(|_| {
+            // They stay in memory; the next round tries again.
+            let rest = slots.get(done * PACK_SERIES..).unwrap_or_default();
+            shared.write_head().to_pack.extend_from_slice(rest);
+        })?;
+        let mut head = shared.write_head();
+        for ((r, old), place) in closed.into_iter().zip(places) {
+            head.exchange(r, &old, place);
+        }
+    }
     Ok(())
 }
 
-/// Gives closed chunks their smaller form, a few series at a time.
-fn pack_chunks(shared: &Shared) {
-    let slots = std::mem::take(&mut shared.write_head().to_pack);
-    for part in slots.chunks(PACK_SERIES) {
-        let chunks: Vec<(u32, Vec<_>)> = {
-            let head = shared.read_head();
-            part.iter().filter_map(|slot| Some((*slot, head.at(*slot)?.closed.clone()))).collect()
-        };
-        let smaller: Vec<_> = chunks.into_iter().map(|(slot, c)| (slot, packed(&c))).collect();
-        let mut head = shared.write_head();
-        for (slot, pairs) in smaller {
-            head.exchange(slot, pairs);
-        }
+fn cut_all(shared: &Shared, upkeep: &mut Upkeep) -> Result<bool, Error> {
+    let mut cut = false;
+    while !shared.is_stopping() && cut_head(shared)? {
+        cut = true;
+        upkeep.files.roll();
     }
+    Ok(cut)
+}
+
+/// Writes a checkpoint if there is a reason: blocks were cut, the log has grown, or little is being written.
+fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Error> {
+    let (uncovered, appended) = {
+        let writing = shared.lock_writing();
+        (writing.uncovered, writing.appended)
+    };
+    let enough = shared.options.checkpoint_log_bytes;
+    let new = appended - upkeep.appended;
+    upkeep.appended = appended;
+    upkeep.quiet_rounds = if new <= enough / LITTLE_SHARE { upkeep.quiet_rounds.saturating_add(1) } else { 0 };
+    upkeep.still_rounds = if new == 0 { upkeep.still_rounds.saturating_add(1) } else { 0 };
+    let grown = uncovered >= enough.max(upkeep.checkpoint_bytes);
+    let quiet = upkeep.quiet_rounds >= QUIET_ROUNDS && uncovered >= enough / QUIET_SHARE;
+    if !cut && !grown && !quiet {
+        return Ok(());
+    }
+    let all = upkeep.still_rounds >= QUIET_ROUNDS;
+    for range in slot_ranges(shared.read_head().slots()) {
+        shared.write_head().close_early(range, EARLY_SAMPLES, all);
+    }
+    store_chunks(shared, upkeep)?;
+    write_checkpoint(shared, upkeep)
+}
+
+/// Begins a segment and writes the checkpoint of what is before it. Returns the segment, the bytes of the log that are covered now, and
+/// those of the checkpoint.
+fn begin_and_write(shared: &Shared) -> Result<(u64, u64, u64), Error> {
+    let (first_segment, before) = {
+        let writing = shared.lock_writing();
+        (shared.wal.roll()?, writing.uncovered)
+    };
+    // Not the time before which samples are refused: that is set before the block is there, and a cut may fail.
+    let cut = shared.read_head().visible_from;
+    let bytes = checkpoint::write(shared, Checkpoint { cut, first_segment })?;
+    Ok((first_segment, before, bytes))
+}
+
+/// Writes a checkpoint, then removes what it makes superfluous: segments of the log and files of chunks that are all in blocks.
+fn write_checkpoint(shared: &Shared, upkeep: &mut Upkeep) -> Result<(), Error> {
+    let timer = count::CHECKPOINT_SECONDS.start_timer();
+    upkeep.files.sync()?;
+    // Synced before, so that commits do not wait for the disk while the segment is changed.
+    shared.wal.sync()?;
+    let unused = upkeep.files.take_unused();
+    let (first_segment, before, bytes) = match begin_and_write(shared) {
+        Ok(w) => w,
+        Err(e) => {
+            // The checkpoint that is still in force may refer to them.
+            upkeep.files.put_back(unused);
+            return Err(e);
+        }
+    };
+    shared.lock_writing().uncovered -= before;
+    upkeep.checkpoint_bytes = bytes;
+    count::CHECKPOINTS.inc();
+    count::CHECKPOINT_BYTES.set(bytes as i64);
+    for f in unused {
+        f.remove()?;
+    }
+    shared.wal.truncate_before(first_segment)?;
+    count::WAL_BYTES.set(shared.wal.size_bytes()? as i64);
+    timer.observe_duration();
+    Ok(())
 }
 
 pub(crate) fn slot_ranges(slots: u32) -> impl Iterator<Item = Range<u32>> {
@@ -140,19 +252,8 @@ fn cut_head(shared: &Shared) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Removes the segments of the log whose samples are all in blocks, after a checkpoint of what else they held.
-fn retire_wal(shared: &Shared) -> Result<(), Error> {
-    let cut = shared.cut_at();
-    let first_segment = {
-        let writing = shared.lock_writing();
-        let current = shared.wal.roll()?;
-        let needed = writing.segments.iter().find(|(_, newest)| **newest >= cut);
-        needed.map_or(current, |(n, _)| (*n).min(current))
-    };
-    checkpoint::write(shared, Checkpoint { cut, first_segment })?;
-    shared.wal.truncate_before(first_segment)?;
-    shared.lock_writing().segments.retain(|n, _| *n >= first_segment);
-    count::WAL_BYTES.set(shared.wal.size_bytes()? as i64);
+fn compact_all(shared: &Shared) -> Result<(), Error> {
+    while !shared.is_stopping() && compact(shared)? {}
     Ok(())
 }
 
@@ -215,13 +316,13 @@ pub(crate) fn merge(shared: &Shared, parts: &[Arc<Block>]) -> Result<bool, Error
 }
 
 /// Removes blocks past retention, by age and by bytes.
-fn retire_blocks(shared: &Shared) -> Result<(), Error> {
+fn retire_blocks(shared: &Shared, upkeep: &Upkeep) -> Result<(), Error> {
     let from = shared.retained_from();
     let limit = shared.options.retention_bytes;
-    let wal = if limit > 0 { shared.wal.size_bytes()? } else { 0 };
+    let head = if limit > 0 { shared.wal.size_bytes()? + upkeep.files.bytes() + upkeep.checkpoint_bytes } else { 0 };
     let gone: Vec<Arc<Block>> = {
         let mut blocks = shared.write_blocks();
-        let mut total = blocks.iter().map(|b| b.bytes).sum::<u64>() + wal;
+        let mut total = blocks.iter().map(|b| b.bytes).sum::<u64>() + head;
         let mut over = |b: &Arc<Block>| {
             let old = b.meta.end <= from || (limit > 0 && total > limit);
             if old {

@@ -27,6 +27,8 @@ pub struct Options {
     pub wal_sync_always: bool,
     /// Length at which a new segment of the log is begun.
     pub wal_segment_bytes: u64,
+    /// Bytes of the log after which a checkpoint is written, if the last one was not larger. A start replays about that much at most.
+    pub checkpoint_log_bytes: u64,
     /// Exemplars kept, over all series; 0 for none.
     pub max_exemplars: usize,
     /// Whether a thread of the store packs chunks, cuts blocks, compacts and retires; without it the owner calls
@@ -47,7 +49,10 @@ impl Default for Options {
             series_limits: SeriesLimits::NONE,
             min_free_bytes: 0,
             wal_sync_always: false,
-            wal_segment_bytes: 64 << 20,
+            // A start reads a segment into memory as a whole.
+            wal_segment_bytes: 16 << 20,
+            // Half a second of replay; and what is written twice stays below what is written once.
+            checkpoint_log_bytes: 32 << 20,
             // Prometheus' default, about 20 MB.
             max_exemplars: 100_000,
             maintenance: true,
@@ -66,6 +71,7 @@ impl fmt::Debug for Options {
             .field("min_free_bytes", &self.min_free_bytes)
             .field("wal_sync_always", &self.wal_sync_always)
             .field("wal_segment_bytes", &self.wal_segment_bytes)
+            .field("checkpoint_log_bytes", &self.checkpoint_log_bytes)
             .field("max_exemplars", &self.max_exemplars)
             .field("maintenance", &self.maintenance)
             .finish_non_exhaustive()

@@ -10,6 +10,7 @@ use super::block::{Block, BlockIndex, ChunkRef};
 use super::chunk::View;
 use super::error::Error;
 use super::head::Head;
+use super::head::closed::Closed;
 use super::head::series::Captured;
 use super::label_index::LabelIndex;
 use super::matching::matching;
@@ -71,8 +72,11 @@ impl Selection {
     pub fn size_bytes(&self) -> usize {
         let item = |item: &Item| {
             let stored: usize = item.stored.iter().map(|(_, c)| c.len() * size_of::<ChunkRef>()).sum();
-            let own = item.head.chunks.iter().filter(|c| Arc::strong_count(c) == 1);
-            size_of::<Item>() + stored + own.map(|c| c.data.len() + 64).sum::<usize>()
+            let own = item.head.chunks.iter().filter_map(|c| match c {
+                Closed::Memory(c) if Arc::strong_count(c) == 1 => Some(c.data.len() + 64),
+                Closed::Memory(_) | Closed::File(_) => None,
+            });
+            size_of::<Item>() + stored + own.sum::<usize>()
         };
         self.labels.size_bytes() + self.items.iter().map(item).sum::<usize>()
     }
@@ -180,8 +184,8 @@ impl Selection {
                 each(block.read_chunk(c, &mut buffer)?)?;
             }
         }
-        for c in item.head.chunks.iter().filter(|c| c.mint <= maxt && c.maxt >= mint) {
-            each(&c.data)?;
+        for c in item.head.chunks.iter().filter(|c| c.mint() <= maxt && c.maxt() >= mint) {
+            each(c.read(&mut buffer)?)?;
         }
         Ok(())
     }
@@ -301,7 +305,7 @@ impl Collector {
                 s.capture(mint, maxt, &mut item.head);
                 item.deleted = head.tombstones.of(SeriesRef::new(slot, s.epoch), mint, maxt);
                 if let Some(gone) = item.deleted.intervals() {
-                    item.head.chunks.retain(|c| !gone.covers(c.mint, c.maxt));
+                    item.head.chunks.retain(|c| !gone.covers(c.mint(), c.maxt()));
                     if item.head.chunks.is_empty() && item.head.late.is_empty() && item.head.late_histograms.is_empty()
                     {
                         continue;

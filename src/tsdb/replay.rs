@@ -1,19 +1,20 @@
-//! Rebuilds the head after a start: the checkpoint first, then the log. One thread reads and decodes, another stores.
+//! Rebuilds the head after a start: the checkpoint first, then what the log has beyond it. One thread reads and decodes, another
+//! stores.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use super::appender::{Rules, apply};
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::{self, Loaded};
 use super::error::Error;
 use super::exemplars::Exemplars;
 use super::filenames::WAL_DIR;
 use super::head::Head;
+use super::head::chunk_files::ChunkFiles;
 use super::head::lookup::Lookup;
 use super::metadata::MetadataStore;
 use super::self_metrics as count;
-use super::shared::Writing;
 use super::wal_record::{self, Batch};
 use crate::disk::wal::{self, WalPosition, segment};
 use crate::model::TimestampMs;
@@ -36,45 +37,74 @@ impl ReplayProgress {
 }
 
 /// What a replay rebuilds.
+#[derive(Default)]
 pub(crate) struct Rebuilt {
     pub head: Head,
     pub lookup: Lookup,
     pub exemplars: Exemplars,
     pub metadata: MetadataStore,
-    pub writing: Writing,
+    /// Bytes of the log that the checkpoint does not cover.
+    pub uncovered: u64,
     /// The first segment that the checkpoint does not cover; the log goes on at least there.
-    pub(crate) first_segment: u64,
+    pub first_segment: u64,
 }
 
-/// Replays checkpoint and log of the store in `dir`. Samples before `cut` are in blocks, those before `retained_from` past retention.
+impl Rebuilt {
+    /// Keeps the exemplars and the metadata of a batch.
+    pub(crate) fn annotate(&mut self, mut batch: Batch) {
+        self.take_annotations(&mut batch);
+    }
+
+    fn take_annotations(&mut self, batch: &mut Batch) {
+        for (r, e) in batch.exemplars.drain(..) {
+            if self.head.get(r).is_some() {
+                self.exemplars.add(r, e);
+            }
+        }
+        for (name, m) in batch.metadata.drain(..) {
+            self.metadata.note(&name, m);
+        }
+    }
+}
+
+/// Rebuilds the head of the store in `dir` from its checkpoint, the files of full chunks and the log. Samples before `cut` are in
+/// blocks, those before `retained_from` past retention.
 pub(crate) fn replay(
     dir: &Path,
+    files: &mut ChunkFiles,
     max_exemplars: usize,
     cut: TimestampMs,
     retained_from: TimestampMs,
     progress: &ReplayProgress,
 ) -> Result<Rebuilt, Error> {
     let wal_dir = dir.join(WAL_DIR);
-    let mut state = Rebuilt {
-        head: Head::default(),
-        lookup: Lookup::default(),
-        exemplars: Exemplars::new(max_exemplars),
-        metadata: MetadataStore::default(),
-        writing: Writing::default(),
-        first_segment: 0,
-    };
-    let Checkpoint { cut: checkpoint_cut, first_segment } =
-        checkpoint::load(dir, |mut batch| store(&mut state, &mut batch, TimestampMs::MAX))?;
+    let mut state = Rebuilt { exemplars: Exemplars::new(max_exemplars), ..Rebuilt::default() };
+    let Loaded { at, covered, damaged } = checkpoint::load(dir, files, &mut state)?;
+    let first_segment = at.first_segment;
     state.first_segment = first_segment;
-    let cut = cut.max(checkpoint_cut);
+    let cut = cut.max(at.cut);
     state.head.visible_from = cut;
+    if damaged {
+        let found = checkpoint::find_chunks(files, &mut state)?;
+        tracing::warn!(chunks = found, "full chunks were found in their files");
+    }
+    // Before anything is forgotten: what the checkpoint refers to stays until the next one is there.
+    for f in files.take_unused() {
+        if damaged {
+            f.set_aside("nothing refers to it since the checkpoint was damaged")?;
+        } else {
+            f.remove()?;
+        }
+    }
     let min_t = cut.max(retained_from);
+    state.head.forget_before(min_t);
     let total = segment::list(&wal_dir)?
         .into_iter()
         .filter(|n| *n >= first_segment)
         .map(|n| std::fs::metadata(segment::path(&wal_dir, n)).map_or(0, |m| m.len()))
         .sum();
     progress.total.store(total, Ordering::Relaxed);
+    state.uncovered = total;
     let (full, batches) = sync_channel::<(WalPosition, Batch)>(QUEUE);
     let (empty, used) = sync_channel::<Batch>(QUEUE * 2);
     let read = move || {
@@ -102,8 +132,7 @@ pub(crate) fn replay(
     let report = std::thread::scope(|scope| {
         let reader = scope.spawn(read);
         for (end, mut batch) in batches {
-            let newest = state.writing.segments.entry(end.segment).or_insert(TimestampMs::MIN);
-            *newest = (*newest).max(batch.max_t().unwrap_or(TimestampMs::MIN));
+            covered.remove_from(&mut batch, end);
             samples += store(&mut state, &mut batch, min_t);
             // A full return queue only means that the memory is not used again.
             let _kept = empty.try_send(batch);
@@ -143,13 +172,6 @@ fn store(state: &mut Rebuilt, batch: &mut Batch, min_t: TimestampMs) -> u64 {
             f.last_t.store(newest, Ordering::Relaxed);
         }
     });
-    for (r, e) in batch.exemplars.drain(..) {
-        if state.head.get(r).is_some() {
-            state.exemplars.add(r, e);
-        }
-    }
-    for (name, m) in batch.metadata.drain(..) {
-        state.metadata.note(&name, m);
-    }
+    state.take_annotations(batch);
     stored
 }

@@ -4,9 +4,8 @@
 //! `cardinality`. `writing` puts commits in a row,
 //! so that the log and the head see them in the same order; `head` is held for writing only while a batch is stored.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::SeriesRef;
@@ -16,6 +15,7 @@ use super::cardinality::Cardinality;
 use super::error::{AppendError, Error};
 use super::exemplars::{Exemplars, Kept};
 use super::head::Head;
+use super::head::chunk_files::ChunkFiles;
 use super::head::lookup::Lookup;
 use super::metadata::MetadataStore;
 use super::options::Options;
@@ -33,8 +33,25 @@ const MAX_KEPT_BUFFERS: usize = 8;
 pub(crate) struct Writing {
     /// Memory for the record of the log.
     pub record: Vec<u8>,
-    /// For each segment of the log the time of its newest sample.
-    pub segments: BTreeMap<u64, TimestampMs>,
+    /// Bytes of the log that the last checkpoint does not cover.
+    pub uncovered: u64,
+    /// Bytes appended to the log since the start.
+    pub appended: u64,
+}
+
+/// What only the upkeep touches.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    /// The files of full chunks.
+    pub files: ChunkFiles,
+    /// Bytes of the last checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Bytes appended to the log up to the last round.
+    pub appended: u64,
+    /// Rounds in a row in which little came.
+    pub quiet_rounds: u32,
+    /// Rounds in a row in which nothing came.
+    pub still_rounds: u32,
 }
 
 /// See the module.
@@ -46,8 +63,8 @@ pub(crate) struct Shared {
     /// Samples before this are refused: they belong to blocks.
     pub min_valid: AtomicI64,
     pub blocks: RwLock<Vec<Arc<Block>>>,
-    /// Held while blocks are cut, compacted or retired.
-    pub maintaining: Mutex<()>,
+    /// Held while chunks go into files, checkpoints are written, and blocks are cut, compacted or retired.
+    pub maintaining: Mutex<Upkeep>,
     /// Whether the store is closing, and the bell for it.
     pub stop: (Mutex<bool>, Condvar),
     pub writing: Mutex<Writing>,
@@ -132,19 +149,14 @@ impl Shared {
     }
 
     /// Appends a record to the log; on failure nothing of it will come back.
-    pub(crate) fn append_to_wal(
-        &self,
-        record: &[u8],
-        max_t: Option<TimestampMs>,
-        writing: &mut Writing,
-    ) -> Result<(), Error> {
-        let position = self.wal.append(record).map_err(|source| {
+    pub(crate) fn append_to_wal(&self, record: &[u8], writing: &mut Writing) -> Result<(), Error> {
+        self.wal.append(record).map_err(|source| {
             count::WAL_FAILURES.inc();
             Error::Wal { dir: self.dir.clone(), source }
         })?;
         count::WAL_BYTES.add(record.len() as i64);
-        let newest = writing.segments.entry(position.segment).or_insert(TimestampMs::MIN);
-        *newest = (*newest).max(max_t.unwrap_or(TimestampMs::MIN));
+        writing.uncovered += record.len() as u64;
+        writing.appended += record.len() as u64;
         Ok(())
     }
 
@@ -203,10 +215,5 @@ impl Shared {
     /// The oldest time that retention keeps.
     pub(crate) fn retained_from(&self) -> TimestampMs {
         self.options.clock.now_ms().saturating_sub(self.options.retention_ms)
-    }
-
-    /// The block ranges' end up to which the head has been cut.
-    pub(crate) fn cut_at(&self) -> TimestampMs {
-        self.min_valid.load(Ordering::Relaxed)
     }
 }

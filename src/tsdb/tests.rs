@@ -1,11 +1,14 @@
 //! Tests of the store through its public API.
 
+mod checkpoint;
 mod crash;
 mod deletion;
 mod disk;
 mod guard;
+mod kill;
 mod model;
 mod rules;
+mod stored_format;
 mod threads;
 
 use std::path::Path;
@@ -19,7 +22,8 @@ use crate::model::{FloatHistogram, Labels, Matcher};
 pub(super) const T0: i64 = 236_111 * 7_200_000;
 
 pub(super) fn options(clock: &Arc<ManualClock>) -> Options {
-    Options { clock: clock.clone(), maintenance: false, ..Options::default() }
+    // Small, so that most rounds of upkeep write a checkpoint.
+    Options { clock: clock.clone(), maintenance: false, checkpoint_log_bytes: 64, ..Options::default() }
 }
 
 pub(super) fn open(dir: &Path, clock: &Arc<ManualClock>) -> Db {
@@ -61,4 +65,18 @@ pub(super) fn put(db: &Db, i: usize, t: i64, v: f64) {
     let r = a.series(&labels(i)).unwrap();
     a.float(r, t, v, 0).unwrap();
     assert_eq!(a.commit().unwrap().samples, 1);
+}
+
+/// Copies a folder with all that is in it.
+pub(super) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+        }
+    }
 }

@@ -71,9 +71,61 @@ impl Batch {
         self.floats.is_empty() && self.histograms.is_empty() && self.exemplars.is_empty() && self.metadata.is_empty()
     }
 
-    /// Time of the newest sample, if there is one.
-    pub(crate) fn max_t(&self) -> Option<TimestampMs> {
-        self.floats.iter().map(|f| f.t).chain(self.histograms.iter().map(|h| h.t)).max()
+    /// Keeps only what belongs to series for which `keep` holds; exemplars and metadata stay.
+    pub(crate) fn retain_series(&mut self, keep: impl Fn(SeriesRef) -> bool) {
+        self.definitions.retain(|d| keep(d.0));
+        self.histograms.retain(|h| keep(h.series));
+        let mut starts = self.starts.iter().copied().peekable();
+        let (mut kept, mut kept_starts) = (Vec::with_capacity(self.floats.len()), Vec::new());
+        for (i, f) in self.floats.iter().enumerate() {
+            let start = starts.next_if(|s| s.0 as usize == i);
+            if keep(f.series) {
+                kept_starts.extend(start.map(|s| (kept.len() as u32, s.1)));
+                kept.push(*f);
+            }
+        }
+        self.floats = kept;
+        self.starts = kept_starts;
+    }
+}
+
+/// A section of definitions taken apart: labels, and series as their references and numbers of labels.
+#[derive(Debug, Default)]
+pub(crate) struct Definitions {
+    /// Labels in packed form.
+    pub texts: Vec<String>,
+    /// References, and where their numbers end in `pairs`.
+    refs: Vec<(SeriesRef, u32)>,
+    pairs: Vec<u32>,
+}
+
+impl Definitions {
+    /// Decodes a payload that is one section of definitions. `None` if it is not.
+    pub(crate) fn decode(payload: &[u8]) -> Option<Definitions> {
+        let mut rest = payload.strip_prefix(&[DEFINITIONS])?;
+        let input = &mut rest;
+        let texts =
+            (0..take_u64(input)?).map(|_| Some(take_str(input)?.to_owned())).collect::<Option<Vec<String>>>()?;
+        let mut found = Definitions { texts, ..Definitions::default() };
+        let mut last = 0;
+        for _ in 0..take_u64(input)? {
+            let r = take_ref(input, &mut last)?;
+            for _ in 0..take_u64(input)? {
+                let number = u32::try_from(take_u64(input)?).ok()?;
+                found.texts.get(number as usize)?;
+                found.pairs.push(number);
+            }
+            found.refs.push((r, u32::try_from(found.pairs.len()).ok()?));
+        }
+        input.is_empty().then_some(found)
+    }
+
+    /// The series with their numbers of labels.
+    pub(crate) fn series(&self) -> impl Iterator<Item = (SeriesRef, &[u32])> {
+        let starts = std::iter::once(0).chain(self.refs.iter().map(|r| r.1));
+        starts
+            .zip(&self.refs)
+            .map(|(from, (r, to))| (*r, self.pairs.get(from as usize..*to as usize).unwrap_or_default()))
     }
 }
 
@@ -347,7 +399,20 @@ mod tests {
         assert_eq!((got.floor, &got.definitions), (990, &definitions));
         assert_eq!((&got.floats, &got.starts), (&batch.floats, &batch.starts));
         assert_eq!(got.floats[1].v.to_bits(), (-0.0f64).to_bits());
+        let mut rest = Vec::new();
+        put_batch(&mut rest, &batch);
         assert_eq!((got.histograms, got.exemplars, got.metadata), (batch.histograms, batch.exemplars, batch.metadata));
+        let section = out.len() - rest.len();
+        let apart = Definitions::decode(&out[..section]).unwrap();
+        let packed = |pairs: &[u32]| pairs.iter().map(|p| apart.texts[*p as usize].as_str()).collect::<String>();
+        assert_eq!(apart.series().map(|(r, p)| (r, packed(p))).collect::<Vec<_>>(), definitions);
+        let mut part = Batch::default();
+        decode(&out, &mut part).unwrap();
+        part.retain_series(|r| r == refs[1]);
+        assert_eq!(
+            (part.floats.len(), &part.starts, part.definitions.len(), part.histograms.len()),
+            (1, &vec![(0, 77)], 1, 1)
+        );
         let whole = (1..out.len()).filter(|n| decode(&out[..*n], &mut Batch::default()).is_some()).count();
         assert!(whole <= 7, "only cuts between sections may pass");
     }

@@ -28,7 +28,12 @@ async fn work<T: Send + 'static>(
     done.map_err(|e| match e {
         // The disk is full or failing, which may pass.
         Error::Io(_) | Error::NoSpace(_) => ApiError::new(ErrorKind::Unavailable, e.to_string()),
-        Error::Locked(_) | Error::Wal { .. } | Error::Chunk(_) | Error::Block { .. } => ApiError::internal(e),
+        Error::Locked(_)
+        | Error::Wal { .. }
+        | Error::Chunk(_)
+        | Error::Block { .. }
+        | Error::HeadChunk { .. }
+        | Error::Version { .. } => ApiError::internal(e),
     })
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::TimestampMs;
 
-/// Version of the format of the whole block.
-pub(crate) const VERSION: u32 = 1;
+/// Version of the format of the whole block. The first had chunks of other encodings; they are read.
+pub(crate) const VERSION: u32 = 2;
 
 /// What a block is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ impl Meta {
     /// Reads a `meta.json`; `None` if it is not of this version.
     pub(crate) fn read(path: &Path) -> std::io::Result<Option<Meta>> {
         let content = std::fs::read(path)?;
-        Ok(serde_json::from_slice::<Meta>(&content).ok().filter(|m| m.version == VERSION && m.mint < m.end))
+        Ok(serde_json::from_slice::<Meta>(&content)
+            .ok()
+            .filter(|m| (1..=VERSION).contains(&m.version) && m.mint < m.end))
     }
 }

@@ -10,14 +10,15 @@ use super::meta::{Meta, VERSION};
 use super::undeleted::{self, Left};
 use crate::disk::atomic_file;
 use crate::model::TimestampMs;
-use crate::tsdb::chunk::histogram::OpenHistograms;
-use crate::tsdb::chunk::{Chunk, StartRuns, encode_floats, is_histograms, pack, seal_histograms};
+use crate::tsdb::chunk::{Chunk, Packer, encode_floats};
 use crate::tsdb::error::Error;
 use crate::tsdb::filenames::{BLOCKS_DIR, CHUNKS_FILE, INDEX_FILE, META_FILE, TEMPORARY_SUFFIX};
-use crate::tsdb::head::late::{self, Late, LateHistogram};
+use crate::tsdb::head::closed::Closed;
+use crate::tsdb::head::late::{self, Late};
 use crate::tsdb::head::series::Captured;
 use crate::tsdb::limits::CHUNK_SAMPLES;
 use crate::tsdb::querier::Selection;
+use crate::tsdb::self_metrics as count;
 
 /// What the new block covers and what it replaces.
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ fn write_files(dir: &Path, plan: &Plan, selection: &Selection) -> Result<(), Err
             if deleted.intervals().is_none() {
                 return chunks.add(c.mint, c.maxt, data);
             }
-            match undeleted::of_chunk(&Chunk { mint: c.mint, maxt: c.maxt, data: data.into() }, &deleted)? {
+            match undeleted::of_chunk(c.mint, c.maxt, data, &deleted)? {
                 Left::All => chunks.add(c.mint, c.maxt, data),
                 Left::Some(c) => chunks.add(c.mint, c.maxt, &c.data),
                 Left::None => Ok(()),
@@ -107,13 +108,20 @@ struct ChunkWriter {
     count: u64,
     /// Chunks of the series at work.
     refs: Vec<(TimestampMs, TimestampMs, u32)>,
+    packer: Packer,
 }
 
 impl ChunkWriter {
     fn create(path: &Path) -> std::io::Result<Self> {
         let mut file = BufWriter::with_capacity(1 << 18, File::create(path)?);
         file.write_all(&CHUNKS_MAGIC)?;
-        Ok(ChunkWriter { file, bytes: CHUNKS_MAGIC.len() as u64, count: 0, refs: Vec::new() })
+        Ok(ChunkWriter {
+            file,
+            bytes: CHUNKS_MAGIC.len() as u64,
+            count: 0,
+            refs: Vec::new(),
+            packer: Packer::default(),
+        })
     }
 
     fn add(&mut self, mint: TimestampMs, maxt: TimestampMs, data: &[u8]) -> Result<(), Error> {
@@ -129,17 +137,38 @@ impl ChunkWriter {
     /// Adds what the head has of a series, late samples in their places.
     fn add_captured(&mut self, captured: &Captured, plan: &Plan) -> Result<(), Error> {
         let mut rows: Vec<Late> = Vec::new();
+        // Chunks that were closed early are put together again; whole ones are copied.
+        let small = |a: &Closed, b: &Closed| {
+            let floats = !a.is_histograms() && !b.is_histograms();
+            floats && a.sample_count() + b.sample_count() <= CHUNK_SAMPLES.into()
+        };
+        let mut neighbours = captured.chunks.iter().zip(captured.chunks.iter().skip(1));
+        let rebuild = !captured.late.is_empty() || neighbours.any(|(a, b)| small(a, b));
+        let mut buffer = Vec::new();
         for c in &captured.chunks {
-            if captured.late.is_empty() || is_histograms(&c.data) {
-                match pack(c) {
-                    Some(smaller) => self.add(smaller.mint, smaller.maxt, &smaller.data)?,
-                    None => self.add(c.mint, c.maxt, &c.data)?,
+            let data = match c.read(&mut buffer) {
+                Ok(data) => data,
+                Err(e @ Error::HeadChunk { .. }) => {
+                    // Nothing brings it back; the others must not stay in the head because of it.
+                    count::SAMPLES_LOST.inc_by(c.sample_count() as u64);
+                    tracing::error!(error = %e, samples = c.sample_count(), "a chunk cannot be read and is left out of its block");
+                    continue;
                 }
-            } else {
-                late::rows(c, &mut rows)?;
+                Err(e) => return Err(e),
+            };
+            if rebuild && !c.is_histograms() {
+                late::rows(data, &mut rows)?;
+                continue;
+            }
+            match c {
+                Closed::Memory(plain) => match self.packer.pack(plain) {
+                    Some(smaller) => self.add(smaller.mint, smaller.maxt, &smaller.data)?,
+                    None => self.add(plain.mint, plain.maxt, &plain.data)?,
+                },
+                Closed::File(_) => self.add(c.mint(), c.maxt(), data)?,
             }
         }
-        if !captured.late.is_empty() {
+        if rebuild {
             rows.extend(captured.late.iter().filter(|l| l.t >= plan.mint && l.t < plan.end));
             rows.sort_by_key(|r| r.t);
             rows.dedup_by_key(|r| r.t);
@@ -150,7 +179,7 @@ impl ChunkWriter {
         }
         // Their chunks overlap those of the histograms in order; readers sort such series.
         for group in captured.late_histograms.chunks(usize::from(CHUNK_SAMPLES)) {
-            let c = histogram_chunk(group);
+            let c = late::histogram_chunk(group);
             self.add(c.mint, c.maxt, &c.data)?;
         }
         Ok(())
@@ -163,25 +192,7 @@ impl ChunkWriter {
     }
 }
 
-fn runs(starts: impl Iterator<Item = TimestampMs>) -> StartRuns {
-    let mut runs = StartRuns::new();
-    for (i, start) in starts.enumerate() {
-        if start != runs.last().map_or(0, |r| r.1) {
-            runs.push((i as u16, start));
-        }
-    }
-    runs
-}
-
 pub(super) fn float_chunk(rows: &[Late]) -> Chunk {
     let (times, values): (Vec<TimestampMs>, Vec<f64>) = rows.iter().map(|r| (r.t, r.v)).unzip();
-    encode_floats(&times, &values, &runs(rows.iter().map(|r| r.start)))
-}
-
-pub(super) fn histogram_chunk(rows: &[LateHistogram]) -> Chunk {
-    let mut open = OpenHistograms::default();
-    for r in rows {
-        open.push(r.t, r.h.clone());
-    }
-    seal_histograms(&open, &runs(rows.iter().map(|r| r.start)))
+    encode_floats(&times, &values, &late::runs(rows.iter().map(|r| r.start)))
 }

@@ -177,6 +177,19 @@ impl OpenHistograms {
         &self.buf
     }
 
+    /// An open chunk of `n` rows as [`Self::rows`] gave them. `None` on damage.
+    pub(crate) fn from_rows(n: u16, rows: &[u8]) -> Option<OpenHistograms> {
+        let mut open = OpenHistograms { buf: rows.to_vec(), n, ..OpenHistograms::default() };
+        decode(rows, n.into(), |t, h| {
+            if open.last.is_none() {
+                open.first_t = t;
+            }
+            open.last = Some((t, h.clone()));
+            true
+        })?;
+        Some(open)
+    }
+
     pub(crate) fn push(&mut self, t: TimestampMs, h: Arc<FloatHistogram>) {
         put_row(&mut self.buf, self.last.as_ref().map(|(t, h)| (*t, &**h)), t, &h);
         if self.n == 0 {

@@ -3,7 +3,10 @@
 //! `encoding(1) | n(varint) | [start runs] | first time (xor only) | body`. The low bits of the first byte name the encoding, its high bit
 //! says that start timestamps follow: `count`, then for each run the distance of its first sample and the start.
 
+mod codes;
+pub(crate) mod columns;
 pub(crate) mod histogram;
+mod ints;
 pub(crate) mod number;
 pub(crate) mod packed;
 #[cfg(test)]
@@ -14,12 +17,14 @@ use std::sync::Arc;
 
 use crate::disk::varint::{put_i64, put_u64, take_i64, take_u64};
 use crate::model::{FloatHistogram, TimestampMs};
+use columns::Encoder;
 use histogram::OpenHistograms;
 use xor::OpenXor;
 
 const XOR: u8 = 1;
 const PACKED: u8 = 2;
 const HISTOGRAMS: u8 = 3;
+const COLUMNS: u8 = 4;
 const HAS_STARTS: u8 = 0x80;
 
 /// Start timestamps of a chunk as runs: the sample from which a start holds, and the start (0 for none).
@@ -92,38 +97,66 @@ pub(crate) fn encode_floats(times: &[TimestampMs], values: &[f64], starts: &[(u1
         open.push(*t, *v);
     }
     let plain = seal_xor(&open, starts);
-    pack(&plain).unwrap_or(plain)
+    Packer::default().pack(&plain).unwrap_or(plain)
 }
 
-/// A float chunk in the packed encoding, if that is smaller and decodes to the same bits.
-pub(crate) fn pack(chunk: &Chunk) -> Option<Chunk> {
-    let view = View::parse(&chunk.data).ok()?;
-    if view.encoding != XOR || view.n < 2 {
-        return None;
+/// Makes chunks smaller; keeps its memory from chunk to chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Packer {
+    encoder: Encoder,
+    times: Vec<TimestampMs>,
+    values: Vec<f64>,
+    check_times: Vec<TimestampMs>,
+    check_values: Vec<f64>,
+    data: Vec<u8>,
+}
+
+impl Packer {
+    /// A float chunk as columns, if that is smaller and decodes to the same bits.
+    pub(crate) fn pack(&mut self, chunk: &Chunk) -> Option<Chunk> {
+        let view = View::parse(&chunk.data).ok()?;
+        if view.encoding != XOR || view.n < 2 {
+            return None;
+        }
+        let Packer { encoder, times, values, check_times, check_values, data } = self;
+        for times in [&mut *times, &mut *check_times] {
+            times.clear();
+        }
+        for values in [&mut *values, &mut *check_values] {
+            values.clear();
+        }
+        data.clear();
+        view.floats(|t, v| {
+            times.push(t);
+            values.push(v);
+            true
+        })
+        .ok()?;
+        put_header(data, COLUMNS, u16::try_from(view.n).ok()?, &view.starts);
+        let header = data.len();
+        encoder.encode(data, times, values);
+        if data.len() >= chunk.data.len() {
+            return None;
+        }
+        // Samples are thrown away for what stands here: one look that it is the same is cheap beside that.
+        columns::decode(data.get(header..)?, view.n, check_times, check_values)?;
+        let same =
+            check_times == times && check_values.iter().zip(values.iter()).all(|(a, b)| a.to_bits() == b.to_bits());
+        same.then(|| Chunk { mint: chunk.mint, maxt: chunk.maxt, data: data.as_slice().into() })
     }
-    let (mut times, mut values) = (Vec::with_capacity(view.n), Vec::with_capacity(view.n));
-    view.floats(|t, v| {
-        times.push(t);
-        values.push(v);
+}
+
+/// The times of the first and the last sample of an encoded chunk, and how many it has. `None` if it is damaged.
+pub(crate) fn bounds(data: &[u8]) -> Option<((TimestampMs, TimestampMs), u16)> {
+    let view = View::parse(data).ok()?;
+    let mut times = None;
+    let mut note = |t: TimestampMs| {
+        times = Some(times.map_or((t, t), |(first, _)| (first, t)));
         true
-    })
-    .ok()?;
-    let mut data = Vec::with_capacity(chunk.data.len());
-    put_header(&mut data, PACKED, u16::try_from(view.n).ok()?, &view.starts);
-    let header = data.len();
-    packed::encode(&mut data, &times, &values)?;
-    if data.len() >= chunk.data.len() {
-        return None;
-    }
-    // The codec is not ours: what it cannot give back exactly is not trusted to it.
-    let (t, v) = packed::decode(data.get(header..)?, view.n)?;
-    let same = t == times && v.iter().zip(&values).all(|(a, b)| a.to_bits() == b.to_bits());
-    same.then(|| Chunk { mint: chunk.mint, maxt: chunk.maxt, data: data.into_boxed_slice() })
-}
-
-/// Whether the chunk is a float chunk that [`pack`] has not been tried on.
-pub(crate) fn is_xor(data: &[u8]) -> bool {
-    data.first().is_some_and(|b| b & !HAS_STARTS == XOR)
+    };
+    view.floats(|t, _| note(t)).ok()?;
+    view.histograms(|t, _| note(t)).ok()?;
+    Some((times?, u16::try_from(view.n).ok()?))
 }
 
 /// Whether the chunk holds histograms.
@@ -175,6 +208,16 @@ impl<'a> View<'a> {
                     }
                 }
             }),
+            COLUMNS => {
+                let (mut times, mut values) = (Vec::new(), Vec::new());
+                columns::decode(self.body, self.n, &mut times, &mut values).map(|()| {
+                    for (t, v) in times.into_iter().zip(values) {
+                        if !each(t, v) {
+                            break;
+                        }
+                    }
+                })
+            }
             HISTOGRAMS => Some(()),
             _ => None,
         };
@@ -189,23 +232,34 @@ impl<'a> View<'a> {
         times: &mut Vec<TimestampMs>,
         values: &mut Vec<f64>,
     ) -> Result<(), DamagedChunk> {
-        if self.encoding == PACKED {
-            let (t, v) = packed::decode(self.body, self.n).ok_or(DamagedChunk { len: self.len })?;
-            let (from, to) = (t.partition_point(|x| *x < mint), t.partition_point(|x| *x <= maxt));
-            times.extend_from_slice(t.get(from..to).unwrap_or_default());
-            values.extend_from_slice(v.get(from..to).unwrap_or_default());
-            return Ok(());
-        }
+        let (had_times, had_values) = (times.len(), values.len());
         let done = match self.encoding {
             XOR => {
                 let mut body = self.body;
                 take_i64(&mut body)
                     .and_then(|first_t| xor::decode_between(body, self.n, first_t, (mint, maxt), times, values))
             }
+            COLUMNS => columns::decode(self.body, self.n, times, values).map(|()| {
+                let decoded = times.get(had_times..).unwrap_or_default();
+                let (from, to) = (decoded.partition_point(|t| *t < mint), decoded.partition_point(|t| *t <= maxt));
+                times.truncate(had_times + to);
+                values.truncate(had_values + to);
+                times.drain(had_times..had_times + from.min(to));
+                values.drain(had_values..had_values + from.min(to));
+            }),
+            PACKED => packed::decode(self.body, self.n).map(|(t, v)| {
+                let (from, to) = (t.partition_point(|x| *x < mint), t.partition_point(|x| *x <= maxt));
+                times.extend_from_slice(t.get(from..to).unwrap_or_default());
+                values.extend_from_slice(v.get(from..to).unwrap_or_default());
+            }),
             HISTOGRAMS => Some(()),
             _ => None,
         };
-        done.ok_or(DamagedChunk { len: self.len })
+        done.ok_or_else(|| {
+            times.truncate(had_times);
+            values.truncate(had_values);
+            DamagedChunk { len: self.len }
+        })
     }
 
     /// Gives the histograms in order until `each` says `false`; a float chunk has none.

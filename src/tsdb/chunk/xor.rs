@@ -6,6 +6,7 @@
 //! `11`, 5 bits leading zeros, 6 bits length less one, the bits).
 
 use crate::disk::bits::{BitReader, put_bits};
+use crate::disk::varint::{put_bytes, put_i64, put_u64, take_bytes, take_i64, take_u64};
 use crate::model::TimestampMs;
 
 /// No window of significant bits yet.
@@ -67,16 +68,39 @@ impl OpenXor {
         &self.buf
     }
 
-    /// Forgets everything, keeping the memory for the next chunk.
-    pub(crate) fn clear(&mut self) {
-        let mut buf = std::mem::take(&mut self.buf);
-        buf.clear();
-        *self = OpenXor { buf, ..OpenXor::default() };
+    /// Appends all of it, so that [`Self::take_state`] can go on where it is.
+    pub(crate) fn put_state(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.n.into());
+        put_i64(out, self.first_t);
+        put_i64(out, self.last_t.wrapping_sub(self.first_t));
+        put_i64(out, self.delta);
+        out.extend_from_slice(&self.last_v.to_le_bytes());
+        out.extend_from_slice(&[self.free, self.leading, self.trailing]);
+        put_bytes(out, &self.buf);
     }
 
-    /// Gives memory back that was reserved ahead.
-    pub(crate) fn shrink(&mut self) {
-        self.buf.shrink_to_fit();
+    /// Takes what [`Self::put_state`] wrote off the front of `input`. `None` on damage.
+    pub(crate) fn take_state(input: &mut &[u8]) -> Option<OpenXor> {
+        let n = u16::try_from(take_u64(input)?).ok()?;
+        let first_t = take_i64(input)?;
+        let last_t = first_t.wrapping_add(take_i64(input)?);
+        let delta = take_i64(input)?;
+        let (last_v, rest) = input.split_first_chunk::<8>()?;
+        let ([free, leading, trailing], rest) = rest.split_first_chunk::<3>()?;
+        *input = rest;
+        let buf = take_bytes(input)?.to_vec();
+        let sound = *free < 8 && (*leading == NO_WINDOW || u32::from(*leading) + u32::from(*trailing) < 64);
+        sound.then_some(OpenXor {
+            buf,
+            first_t,
+            last_t,
+            delta,
+            last_v: u64::from_le_bytes(*last_v),
+            n,
+            free: *free,
+            leading: *leading,
+            trailing: *trailing,
+        })
     }
 
     /// Appends a sample; the caller keeps times ascending and the length below `u16::MAX`.

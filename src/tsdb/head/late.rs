@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{FloatHistogram, TimestampMs};
 use crate::tsdb::chunk::histogram::OpenHistograms;
-use crate::tsdb::chunk::{Chunk, DamagedChunk, StartRuns, View};
+use crate::tsdb::chunk::{Chunk, DamagedChunk, StartRuns, View, seal_histograms};
 
 /// A float sample that came after newer ones.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +46,8 @@ impl Rare {
 }
 
 /// Appends the float samples of a chunk with their start timestamps; on damage nothing is appended.
-pub(crate) fn rows(chunk: &Chunk, out: &mut Vec<Late>) -> Result<(), DamagedChunk> {
-    let view = View::parse(&chunk.data)?;
+pub(crate) fn rows(chunk: &[u8], out: &mut Vec<Late>) -> Result<(), DamagedChunk> {
+    let view = View::parse(chunk)?;
     let before = out.len();
     let (mut i, mut start) = (0u16, 0);
     let mut runs = view.starts().iter().peekable();
@@ -60,4 +60,24 @@ pub(crate) fn rows(chunk: &Chunk, out: &mut Vec<Late>) -> Result<(), DamagedChun
         true
     });
     done.inspect_err(|_| out.truncate(before))
+}
+
+/// Start timestamps of samples in a row as runs.
+pub(crate) fn runs(starts: impl Iterator<Item = TimestampMs>) -> StartRuns {
+    let mut runs = StartRuns::new();
+    for (i, start) in starts.enumerate() {
+        if start != runs.last().map_or(0, |r| r.1) {
+            runs.push((i as u16, start));
+        }
+    }
+    runs
+}
+
+/// A chunk of histograms that came late.
+pub(crate) fn histogram_chunk(rows: &[LateHistogram]) -> Chunk {
+    let mut open = OpenHistograms::default();
+    for r in rows {
+        open.push(r.t, r.h.clone());
+    }
+    seal_histograms(&open, &runs(rows.iter().map(|r| r.start)))
 }

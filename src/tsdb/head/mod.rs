@@ -1,19 +1,24 @@
 //! The head: the newest hours of all series, in memory. One lock guards it; what appenders ask most often is answered without
 //! the lock by [`lookup`].
 
+pub(crate) mod chunk_files;
+pub(crate) mod closed;
 pub(crate) mod late;
 pub(crate) mod lookup;
 pub(crate) mod series;
+pub(crate) mod series_state;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use self::chunk_files::{ChunkFile, FileChunk};
+use self::closed::Closed;
 use self::lookup::Lookup;
 use self::series::Series;
 use super::SeriesRef;
-use super::chunk::{is_xor, pack};
+use super::chunk::{Chunk, bounds, is_histograms};
 use super::label_index::LabelIndex;
-use super::self_metrics::{HEAD_SERIES, SERIES_CREATED, SERIES_REMOVED};
+use super::self_metrics::{HEAD_CHUNKS, HEAD_SERIES, SERIES_CREATED, SERIES_REMOVED};
 use super::tombstones::HeadTombstones;
 use crate::model::TimestampMs;
 use crate::model::labels::packed_labels;
@@ -36,7 +41,7 @@ pub(crate) struct Head {
     pub max_t: TimestampMs,
     /// Samples before this are in blocks.
     pub visible_from: TimestampMs,
-    /// Series with closed chunks that may become smaller.
+    /// Series with closed chunks that are to go into a file.
     pub to_pack: Vec<u32>,
     /// What is deleted of what is in memory.
     pub tombstones: HeadTombstones,
@@ -117,11 +122,79 @@ impl Head {
         }
     }
 
+    /// Makes a series that a checkpoint holds; `packed` are the labels that `pairs` number. A place that is taken stays as it is.
+    pub(crate) fn restore_whole(&mut self, lookup: &Lookup, r: SeriesRef, pairs: Box<[u32]>, packed: &str) {
+        if self.at(r.slot()).is_some() {
+            return;
+        }
+        self.epoch = self.epoch.max(r.epoch());
+        self.place_numbered(lookup, pairs, lookup.hash(packed), r);
+        if let Some(f) = lookup.view().facts(r) {
+            f.logged.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives a series without samples what a checkpoint says it holds.
+    pub(crate) fn take_state(&mut self, lookup: &Lookup, r: SeriesRef, state: Series) {
+        let Some(s) = self.get_mut(r).filter(|s| s.is_empty()) else { return };
+        let (newest, oldest) = (state.newest, state.oldest());
+        *s = Series { pairs: std::mem::take(&mut s.pairs), epoch: s.epoch, ..state };
+        HEAD_CHUNKS.add(s.chunk_count() as i64);
+        self.note_times(lookup, r, oldest, newest);
+    }
+
+    /// Gives a series whose state was lost a chunk that was found in a file. Says whether it did.
+    pub(crate) fn adopt(
+        &mut self,
+        lookup: &Lookup,
+        r: SeriesRef,
+        chunk: &[u8],
+        (file, offset, len): (Arc<ChunkFile>, u32, u32),
+    ) -> bool {
+        let visible_from = self.visible_from;
+        let Some(s) = self.get_mut(r) else { return false };
+        let Some(((mint, maxt), samples)) = bounds(chunk) else { return false };
+        let overlaps = s.has_between(mint, maxt);
+        let span = u32::try_from(maxt.saturating_sub(mint));
+        let (false, true, Ok(span)) = (overlaps, maxt >= visible_from, span) else { return false };
+        let kind = (samples, is_histograms(chunk));
+        s.closed.push(Closed::File(FileChunk::new(file, (mint, span), (offset, len), kind)));
+        HEAD_CHUNKS.inc();
+        s.newest = s.newest.max(maxt);
+        let newest = s.newest;
+        self.note_times(lookup, r, mint, newest);
+        true
+    }
+
+    fn note_times(&mut self, lookup: &Lookup, r: SeriesRef, oldest: TimestampMs, newest: TimestampMs) {
+        self.min_t = self.min_t.min(oldest);
+        self.max_t = self.max_t.max(newest);
+        if let Some(f) = lookup.view().facts(r) {
+            f.last_t.store(newest, Ordering::Relaxed);
+        }
+    }
+
+    /// Drops what lies before `t` after a checkpoint was loaded, and finds the times of what is left.
+    pub(crate) fn forget_before(&mut self, t: TimestampMs) {
+        (self.min_t, self.max_t) = (TimestampMs::MAX, TimestampMs::MIN);
+        for s in self.pages.iter_mut().flatten().filter(|s| s.epoch != 0) {
+            s.drop_before(t);
+            if !s.is_empty() {
+                self.min_t = self.min_t.min(s.oldest());
+                self.max_t = self.max_t.max(s.newest);
+            }
+        }
+    }
+
     fn place(&mut self, lookup: &Lookup, packed: &str, hash: u128, r: SeriesRef) {
-        let slot = r.slot() as usize;
         let labels = &mut self.labels;
         let pairs: Box<[u32]> = packed_labels(packed).map(|(text, n, v)| labels.intern(text, n, v)).collect();
-        labels.add(r.slot(), &pairs);
+        self.place_numbered(lookup, pairs, hash, r);
+    }
+
+    fn place_numbered(&mut self, lookup: &Lookup, pairs: Box<[u32]>, hash: u128, r: SeriesRef) {
+        let slot = r.slot() as usize;
+        self.labels.add(r.slot(), &pairs);
         while self.slots_end() as usize <= slot {
             if self.pages.last().is_none_or(|p| p.len() == PAGE) {
                 self.pages.push(Vec::with_capacity(PAGE));
@@ -187,20 +260,23 @@ impl Head {
         self.epoch = self.epoch.saturating_add(1);
     }
 
-    /// Gives a series smaller chunks where they still are the same chunks.
-    pub(crate) fn exchange(&mut self, slot: u32, pairs: Vec<(Arc<super::chunk::Chunk>, Arc<super::chunk::Chunk>)>) {
-        let Some(s) = self.pages.get_mut(slot as usize / PAGE).and_then(|p| p.get_mut(slot as usize % PAGE)) else {
-            return;
-        };
-        for (old, new) in pairs {
-            if let Some(c) = s.closed.iter_mut().find(|c| Arc::ptr_eq(c, &old)) {
-                *c = new;
+    /// Puts a chunk of a series that went into a file in the place of that in memory, if it still is there.
+    pub(crate) fn exchange(&mut self, r: SeriesRef, old: &Arc<Chunk>, new: FileChunk) {
+        let Some(s) = self.get_mut(r) else { return };
+        if let Some(c) = s.closed.iter_mut().find(|c| matches!(c, Closed::Memory(m) if Arc::ptr_eq(m, old))) {
+            *c = Closed::File(new);
+        }
+    }
+
+    /// Closes the open float chunks of the series in some places that have at least `least` samples: of all, or of those that have
+    /// stopped.
+    pub(crate) fn close_early(&mut self, slots: std::ops::Range<u32>, least: u16, all: bool) {
+        let now = self.max_t;
+        for slot in slots {
+            let series = self.pages.get_mut(slot as usize / PAGE).and_then(|p| p.get_mut(slot as usize % PAGE));
+            if series.is_some_and(|s| (all || s.has_stopped(now)) && s.close_early(least)) {
+                self.to_pack.push(slot);
             }
         }
     }
-}
-
-/// Chunks that [`pack`] makes smaller, with what they become.
-pub(crate) fn packed(chunks: &[Arc<super::chunk::Chunk>]) -> Vec<(Arc<super::chunk::Chunk>, Arc<super::chunk::Chunk>)> {
-    chunks.iter().filter(|c| is_xor(&c.data)).filter_map(|c| Some((c.clone(), Arc::new(pack(c)?)))).collect()
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::late::{Late, LateHistogram, Rare};
+use super::closed::Closed;
+use super::late::{self, Late, LateHistogram, Rare};
 use crate::model::{FloatHistogram, TimestampMs};
 use crate::tsdb::chunk::histogram::{OpenHistograms, identical};
 use crate::tsdb::chunk::xor::OpenXor;
-use crate::tsdb::chunk::{Chunk, View, is_histograms, seal_histograms, seal_xor};
+use crate::tsdb::chunk::{View, seal_histograms, seal_xor};
 use crate::tsdb::error::AppendError;
-use crate::tsdb::limits::{CHUNK_SAMPLES, LATE_SAMPLES, block_number};
+use crate::tsdb::limits::{CHUNK_SAMPLES, LATE_SAMPLES, STOPPED_INTERVALS, block_number};
 use crate::tsdb::self_metrics::HEAD_CHUNKS;
 
 /// A series. Kept near 130 bytes: a million of them must fit beside their open chunks.
@@ -16,9 +17,11 @@ use crate::tsdb::self_metrics::HEAD_CHUNKS;
 pub(crate) struct Series {
     /// Numbers of its labels in the label index, in order of names.
     pub pairs: Box<[u32]>,
-    /// Chunks that take no more samples; those of floats are in order and do not overlap, those of histograms likewise.
-    pub closed: Vec<Arc<Chunk>>,
-    open: OpenXor,
+    /// Chunks that take no more samples; those of floats are in order and do not overlap, those of histograms likewise but for late
+    /// ones.
+    pub closed: Vec<Closed>,
+    /// The open float chunk.
+    pub open: OpenXor,
     pub rare: Option<Box<Rare>>,
     /// Time of the newest sample.
     pub newest: TimestampMs,
@@ -48,7 +51,7 @@ pub(crate) enum Value<'a> {
 /// What a query takes out of a series: chunks in order, and late samples not merged yet.
 #[derive(Debug, Default)]
 pub(crate) struct Captured {
-    pub chunks: Vec<Arc<Chunk>>,
+    pub chunks: Vec<Closed>,
     pub late: Vec<Late>,
     pub late_histograms: Vec<LateHistogram>,
 }
@@ -77,6 +80,17 @@ impl Series {
         self.closed.is_empty() && self.open.len() == 0 && self.rare.as_ref().is_none_or(|r| r.is_empty())
     }
 
+    /// Time of the oldest sample; the greatest time there is if it has none.
+    pub(crate) fn oldest(&self) -> TimestampMs {
+        let closed = self.closed.iter().map(Closed::mint);
+        let open = (self.open.len() > 0).then(|| self.open.first_t());
+        let rare = self.rare.iter().flat_map(|r| {
+            let open = (r.open.len() > 0).then(|| r.open.first_t());
+            open.into_iter().chain(r.late.first().map(|l| l.t)).chain(r.late_histograms.first().map(|l| l.t))
+        });
+        closed.chain(open).chain(rare).min().unwrap_or(TimestampMs::MAX)
+    }
+
     /// How many chunks it has, open ones counted.
     pub(crate) fn chunk_count(&self) -> usize {
         let histograms = self.rare.as_ref().is_some_and(|r| r.open.len() > 0);
@@ -85,7 +99,7 @@ impl Series {
 
     /// How many samples it has (reads the heads of all chunks).
     pub(crate) fn sample_count(&self) -> u64 {
-        let closed: usize = self.closed.iter().map(|c| View::parse(&c.data).map_or(0, |v| v.sample_count())).sum();
+        let closed: usize = self.closed.iter().map(Closed::sample_count).sum();
         let rare = self.rare.as_ref().map_or(0, |r| usize::from(r.open.len()) + r.late.len() + r.late_histograms.len());
         (closed + usize::from(self.open.len()) + rare) as u64
     }
@@ -123,9 +137,10 @@ impl Series {
         let mut captured = Captured::default();
         self.capture(t, t, &mut captured);
         let mut found = None;
+        let mut buffer = Vec::new();
         for c in &captured.chunks {
-            let Ok(view) = View::parse(&c.data) else { continue };
-            // A chunk of our own memory cannot be damaged; if it were, the sample would be taken as new.
+            // Of a damaged chunk nothing is left to compare with: the sample is taken as new.
+            let Some(view) = c.read(&mut buffer).ok().and_then(|data| View::parse(data).ok()) else { continue };
             let _damage = view.floats(|x, v| {
                 if x == t {
                     found = Some(Found::Float(v));
@@ -160,9 +175,8 @@ impl Series {
     }
 
     fn push_next(&mut self, t: TimestampMs, v: f64, start: TimestampMs) -> bool {
-        let full = self.open.len() > 0
-            && (self.open.len() >= CHUNK_SAMPLES || block_number(self.open.first_t()) != block_number(t));
-        if full {
+        let at_border = self.open.len() > 0 && block_number(self.open.first_t()) != block_number(t);
+        if at_border {
             self.close_floats();
         }
         if self.open.len() == 0 {
@@ -174,14 +188,35 @@ impl Series {
             self.rare.get_or_insert_default().starts.push((n, start));
         }
         self.open.push(t, v);
-        full
+        let full = self.open.len() >= CHUNK_SAMPLES;
+        if full {
+            self.close_floats();
+        }
+        at_border || full
     }
 
     fn close_floats(&mut self) {
         let starts = self.rare.as_mut().map(|r| std::mem::take(&mut r.starts)).unwrap_or_default();
         self.closed.reserve_exact(1);
-        self.closed.push(Arc::new(seal_xor(&self.open, &starts)));
-        self.open.clear();
+        self.closed.push(seal_xor(&self.open, &starts).into());
+        // Its memory goes too: beside the closed chunk it would lie idle for an hour.
+        self.open = OpenXor::default();
+    }
+
+    /// Whether it seems to have stopped, seen from a store whose newest sample is at `now`.
+    pub(crate) fn has_stopped(&self, now: TimestampMs) -> bool {
+        let steps = i64::from(self.open.len().saturating_sub(1)).max(1);
+        let interval = self.open.last_t().saturating_sub(self.open.first_t()) / steps;
+        now.saturating_sub(self.newest) > interval.saturating_mul(STOPPED_INTERVALS)
+    }
+
+    /// Closes the open float chunk if it has at least `least` samples. Says whether it did.
+    pub(crate) fn close_early(&mut self, least: u16) -> bool {
+        let worth = self.open.len() >= least.max(1);
+        if worth {
+            self.close_floats();
+        }
+        worth
     }
 
     /// Stores a histogram where [`Self::place`] said. Returns whether a chunk was closed.
@@ -198,7 +233,17 @@ impl Series {
             Place::Late => {
                 let i = rare.late_histograms.partition_point(|l| l.t < t);
                 rare.late_histograms.insert(i, LateHistogram { t, h: h.clone(), start });
-                return false;
+                let many = rare.late_histograms.len() >= LATE_SAMPLES;
+                if many {
+                    let rows = std::mem::take(&mut rare.late_histograms);
+                    // Like all chunks they end at the borders of blocks.
+                    let parts = rows.chunk_by(|a, b| block_number(a.t) == block_number(b.t));
+                    for part in parts.flat_map(|p| p.chunks(CHUNK_SAMPLES.into())) {
+                        self.closed.push(late::histogram_chunk(part).into());
+                        HEAD_CHUNKS.inc();
+                    }
+                }
+                return many;
             }
             Place::Next => {}
         }
@@ -207,7 +252,7 @@ impl Series {
             && (rare.open.len() >= CHUNK_SAMPLES || block_number(rare.open.first_t()) != block_number(t));
         if full {
             let starts = std::mem::take(&mut rare.histogram_starts);
-            self.closed.push(Arc::new(seal_histograms(&rare.open, &starts)));
+            self.closed.push(seal_histograms(&rare.open, &starts).into());
             rare.open = OpenHistograms::default();
         }
         if rare.open.len() == 0 {
@@ -229,10 +274,12 @@ impl Series {
         let before = self.chunk_count();
         let mut rows = late;
         let mut kept = Vec::with_capacity(self.closed.len() + 2);
-        let open = (self.open.len() > 0).then(|| Arc::new(seal_xor(&self.open, &open_starts)));
-        self.open.clear();
+        let open = (self.open.len() > 0).then(|| seal_xor(&self.open, &open_starts).into());
+        self.open = OpenXor::default();
+        let mut buffer = Vec::new();
         for c in self.closed.drain(..).chain(open) {
-            if c.maxt < from || is_histograms(&c.data) || super::late::rows(&c, &mut rows).is_err() {
+            let apart = c.maxt() < from || c.is_histograms();
+            if apart || c.read(&mut buffer).and_then(|data| Ok(late::rows(data, &mut rows)?)).is_err() {
                 kept.push(c);
             }
         }
@@ -248,14 +295,14 @@ impl Series {
     /// Adds what lies in `[mint, maxt]` to `out`.
     pub(crate) fn capture(&self, mint: TimestampMs, maxt: TimestampMs, out: &mut Captured) {
         let overlaps = |a: TimestampMs, b: TimestampMs| a <= maxt && b >= mint;
-        out.chunks.extend(self.closed.iter().filter(|c| overlaps(c.mint, c.maxt)).cloned());
+        out.chunks.extend(self.closed.iter().filter(|c| overlaps(c.mint(), c.maxt())).cloned());
         if self.open.len() > 0 && overlaps(self.open.first_t(), self.open.last_t()) {
             let starts = self.rare.as_ref().map_or(&[][..], |r| &r.starts);
-            out.chunks.push(Arc::new(seal_xor(&self.open, starts)));
+            out.chunks.push(seal_xor(&self.open, starts).into());
         }
         let Some(r) = &self.rare else { return };
         if r.open.last().is_some_and(|l| overlaps(r.open.first_t(), l.0)) {
-            out.chunks.push(Arc::new(seal_histograms(&r.open, &r.histogram_starts)));
+            out.chunks.push(seal_histograms(&r.open, &r.histogram_starts).into());
         }
         out.late.extend(r.late.iter().filter(|l| overlaps(l.t, l.t)));
         out.late_histograms.extend(r.late_histograms.iter().filter(|l| overlaps(l.t, l.t)).cloned());
@@ -265,7 +312,7 @@ impl Series {
     pub(crate) fn has_between(&self, mint: TimestampMs, maxt: TimestampMs) -> bool {
         let overlaps = |a: TimestampMs, b: TimestampMs| a <= maxt && b >= mint;
         (self.open.len() > 0 && overlaps(self.open.first_t(), self.open.last_t()))
-            || self.closed.iter().any(|c| overlaps(c.mint, c.maxt))
+            || self.closed.iter().any(|c| overlaps(c.mint(), c.maxt()))
             || self.rare.as_ref().is_some_and(|r| {
                 r.open.last().is_some_and(|l| overlaps(r.open.first_t(), l.0))
                     || r.late.iter().any(|l| overlaps(l.t, l.t))
@@ -276,11 +323,10 @@ impl Series {
     /// Drops all chunks that end before `t`; chunks never reach over the end of a block.
     pub(crate) fn drop_before(&mut self, t: TimestampMs) {
         let before = self.chunk_count();
-        self.closed.retain(|c| c.maxt >= t);
+        self.closed.retain(|c| c.maxt() >= t);
         self.closed.shrink_to_fit();
         if self.open.len() > 0 && self.open.last_t() < t {
-            self.open.clear();
-            self.open.shrink();
+            self.open = OpenXor::default();
             if let Some(r) = &mut self.rare {
                 r.starts.clear();
             }

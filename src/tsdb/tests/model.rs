@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Content, T0, content, histogram, labels, open};
+use super::{Content, T0, content, copy, histogram, labels, open};
 use crate::exec::clock::ManualClock;
 use crate::tsdb::AppendError;
 
@@ -27,6 +27,7 @@ enum Step {
     Scrape(i64),
     Forward(i64),
     Maintain,
+    Checkpoint,
     Reopen,
 }
 
@@ -124,6 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1i64..300).prop_map(Step::Scrape),
         2 => (1i64..200).prop_map(Step::Forward),
         2 => Just(Step::Maintain),
+        2 => Just(Step::Checkpoint),
         2 => Just(Step::Reopen),
     ]
 }
@@ -131,14 +133,14 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
     #[test]
-    fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..40), a in 0i64..1000, b in 0i64..1000) {
+    fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..40), a in 0i64..1000, b in 0i64..1000, kill_at in prop::option::of(0usize..40)) {
         let dir = tempfile::tempdir().unwrap();
         let mut now = T0;
         let clock = Arc::new(ManualClock::at_ms(now));
         let mut db = Some(open(dir.path(), &clock));
         let mut model = Model::new();
-        for step in steps {
-            match &step {
+        for (at, step) in steps.iter().enumerate() {
+            match step {
                 Step::Append(samples) => {
                     let d = db.as_ref().unwrap();
                     let mut appender = d.appender();
@@ -194,6 +196,7 @@ proptest! {
                     db.as_ref().unwrap().maintain().unwrap();
                     model.cut();
                 }
+                Step::Checkpoint => db.as_ref().unwrap().checkpoint().unwrap(),
                 Step::Reopen => {
                     drop(db.take());
                     db = Some(open(dir.path(), &clock));
@@ -202,6 +205,13 @@ proptest! {
             }
             let d = db.as_ref().unwrap();
             prop_assert_eq!(content(d, i64::MIN, i64::MAX), model.content(i64::MIN, i64::MAX), "after {:?}", step);
+            if kill_at == Some(at) {
+                // What a process that is killed here leaves behind.
+                let left = tempfile::tempdir().unwrap();
+                copy(dir.path(), left.path());
+                let d = open(left.path(), &clock);
+                prop_assert_eq!(content(&d, i64::MIN, i64::MAX), model.content(i64::MIN, i64::MAX), "killed after {:?}", step);
+            }
         }
         let (mint, maxt) = (T0 + a.min(b) * 60_000, T0 + a.max(b) * 60_000);
         prop_assert_eq!(content(db.as_ref().unwrap(), mint, maxt), model.content(mint, maxt));
