@@ -164,13 +164,16 @@ impl AlertingHandle {
             nflog: std::sync::Mutex::new(loaded.nflog),
         });
         // Before there are groups: their flushes wait until this is cleared up, or it would be told twice.
-        for intent in loaded.intents {
-            if let Some(claim) = core.in_flight.try_claim(&intent.key()) {
-                core.tasks.spawn(recover(core.clone(), intent, claim));
-            }
-        }
+        let open: Vec<_> = loaded
+            .intents
+            .into_iter()
+            .filter_map(|intent| core.in_flight.try_claim(&intent.key()).map(|claim| (intent, claim)))
+            .collect();
         core.install(compiled, inhibitor);
         core.ingest(loaded.alerts, Origin::File);
+        for (intent, claim) in open {
+            core.tasks.spawn(recover(core.clone(), intent, claim));
+        }
         core.tasks.spawn(core.clone().maintain());
         core.tasks.spawn(persist::run(core.clone()));
         core.show(now);

@@ -200,7 +200,8 @@ impl GroupRunner {
     /// Evaluates rules that do not touch each other: asks, moves the states of alerts on, keeps them, sends what is due, writes.
     async fn evaluate_together(&mut self, rules: &[usize], t: TimestampMs) {
         // Owned numbers: a borrowed one in the closure would tie the whole future to one lifetime.
-        let asked = rules.to_vec().into_iter().map(|i| {
+        let numbers = rules.to_vec();
+        let asked = numbers.into_iter().map(|i| {
             let (spec, settings, services) = (self.spec.clone(), self.settings.clone(), self.services.clone());
             async move {
                 let started = Instant::now();
