@@ -93,7 +93,7 @@ impl Db {
     ) {
         let blocks = {
             let head = self.shared.read_head();
-            if head.max_t >= mint && maxt >= head.visible_from {
+            if head.max_t >= mint && maxt >= head.visible_from.max(head.min_t) {
                 let found = (!matchers.is_empty())
                     .then(|| matching(&head.labels, matchers, |id| head.at(id).map_or(&[][..], |s| &s.pairs)));
                 each(&head.labels, found.as_ref());

@@ -168,7 +168,10 @@ scrape_configs:
         same(&theirs, &server.get("/api/v1/query_range", &params).await, query);
     }
     // Scraped from /federate under the labels that it has here, then written back with the label of the scrape.
+    // Prometheus sends on only what is newer than its own start.
     let back = eventually("what was federated comes back", 30, async || {
+        let fresh = TimeSeries::of(&[("__name__", "fed_gauge"), ("job", "a"), ("instance", "x:1")], [(now_ms(), 4.5)]);
+        server.write(vec![fresh]).await;
         server.instant("fed_gauge{via=\"federation\"}").await.into_iter().next()
     })
     .await;
@@ -196,7 +199,8 @@ async fn chunks_are_prometheus_own() {
     for (i, s) in floats.iter_mut().enumerate() {
         s.0 += [0, 3, 0, -200, 170][i % 5];
         if i % 40 == 7 {
-            s.1 = [f64::INFINITY, -0.0, f64::MAX, 5e-324, f64::from_bits(0x7ff8_0000_0000_0001)][i / 40 % 5];
+            s.1 =
+                [f64::INFINITY, f64::MIN_POSITIVE, f64::MAX, 5e-324, f64::from_bits(0x7ff8_0000_0000_0001)][i / 40 % 5];
         }
     }
     let histogram = |i: i64| Histogram {

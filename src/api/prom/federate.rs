@@ -61,13 +61,11 @@ pub(super) async fn federate(
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
-/// Time and value of the newest float of each series, by name and labels. A series that ended is left out.
-fn newest(
-    db: &Db,
-    sets: &[Vec<Matcher>],
-    mint: i64,
-    maxt: i64,
-) -> Result<BTreeMap<(String, Labels), (i64, f64)>, crate::tsdb::Error> {
+/// Time and value of a sample, by name and labels of its series.
+type Newest = BTreeMap<(String, Labels), (i64, f64)>;
+
+/// The newest float of each series. A series that ended is left out.
+fn newest(db: &Db, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<Newest, crate::tsdb::Error> {
     let mut found = BTreeMap::new();
     let mut column = Column::default();
     for set in sets {
@@ -91,7 +89,7 @@ fn newest(
     Ok(found)
 }
 
-fn render(found: &BTreeMap<(String, Labels), (i64, f64)>, outside: &BTreeMap<String, String>, utf8: bool) -> String {
+fn render(found: &Newest, outside: &BTreeMap<String, String>, utf8: bool) -> String {
     let mut out = String::with_capacity(found.len() * 128);
     let mut last = None;
     for ((name, labels), (t, v)) in found {
