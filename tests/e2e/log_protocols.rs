@@ -77,7 +77,9 @@ async fn every_encoding_with_a_cap() {
             let answer = post(&server, path, &headers, packed(encoding, body.as_bytes())).await;
             let status = answer.status();
             assert!(status.is_success(), "{path} {encoding}: {status} {}", answer.text().await.unwrap());
-            let damaged = post(&server, path, &headers, b"\xff\xff\xff not packed".to_vec()).await;
+            // Snappy begins with the length; one that is too large is another error.
+            let noise = if encoding == "snappy" { b"\x14 not packed" } else { b"\xff not packed" };
+            let damaged = post(&server, path, &headers, noise.to_vec()).await;
             assert_eq!(damaged.status(), 400, "{path} {encoding}");
         }
         let lines = server.lines(&format!("{{service_name=\"{encoding}\"}}")).await;
