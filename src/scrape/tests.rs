@@ -18,7 +18,7 @@ use crate::exec::clock::ManualClock;
 use crate::exec::{CancellationToken, Clock};
 use crate::model::sample::is_stale_nan;
 use crate::model::{MatchOp, Matcher, TimestampNs};
-use crate::tsdb::{Column, Db, Options};
+use crate::tsdb::{Column, Db, Options, SeriesLimits};
 
 /// A value as the tests write it: staleness markers have a word.
 fn shown(v: f64) -> String {
@@ -423,5 +423,24 @@ async fn native_histograms_are_asked_for_and_stored() {
     b.scrape().await;
     assert_eq!(values(&b.db, "latency_bucket"), ["3"]);
     assert!(accepts.lock().unwrap()[1].starts_with("application/openmetrics-text;"), "{accepts:?}");
+    b.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exploding_metric_leaves_its_target_up() {
+    let page = Page::default();
+    let lines = |metric: &str, n: usize| (0..n).map(|i| format!("{metric}{{user=\"{i}\"}} {i}\n")).collect::<String>();
+    page.set(200, &(lines("good", 20) + &lines("bad", 20)));
+    let port = page.serve().await;
+    let b = bench();
+    b.db.set_series_limits(SeriesLimits { target_metric: 50, ..SeriesLimits::NONE });
+    b.apply(&format!("[{{job_name: a, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]")).await;
+    b.scrape().await;
+    page.set(200, &(lines("bad", 500) + &lines("good", 40)));
+    b.scrape().await;
+    b.scrape().await;
+    assert_eq!(values(&b.db, "up"), ["1", "1", "1"]);
+    assert_eq!((stored(&b.db, "bad").len(), stored(&b.db, "good").len()), (50, 40));
+    assert!(stored(&b.db, "bad").values().all(|samples| samples.len() >= 2));
     b.handle.stop().await;
 }
