@@ -4,7 +4,7 @@
 //! so that the log and the head see them in the same order; `head` is held for writing only while a batch is stored.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::SeriesRef;

@@ -10,7 +10,7 @@ use crate::exec::clock::ManualClock;
 use crate::tsdb::Db;
 
 const SERIES: usize = 6;
-const STEP: i64 = 20_000;
+const STEP: i64 = 40_000;
 /// Names the folder to the child, which is this very program with the name of one test.
 const DIR: &str = "CAMPANILE_TEST_KILL_DIR";
 const FROM: &str = "CAMPANILE_TEST_KILL_FROM";
@@ -81,7 +81,7 @@ fn check(dir: &Path, acknowledged: i64) -> i64 {
 fn killed_at_any_moment_what_was_acknowledged_is_there_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut next = 0;
-    for round in 0..20u64 {
+    for round in 0..12u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["tsdb::tests::kill::the_child_that_is_killed", "--exact", "--nocapture"])
             .env(DIR, dir.path())
@@ -98,7 +98,7 @@ fn killed_at_any_moment_what_was_acknowledged_is_there_once() {
             }
             last
         };
-        let enough = next + 5 + (round * 37 % 60) as i64;
+        let enough = next + 5 + (round * 37 % 50) as i64;
         for line in lines.by_ref() {
             if note(line.unwrap()) >= enough {
                 break;
