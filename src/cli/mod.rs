@@ -2,6 +2,7 @@
 
 mod check;
 mod query;
+mod query_logs;
 mod serve;
 mod test;
 

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::logql::ast::{Grouping, LineMatch, NamedMatcher, RangeAggregation, RangeOp, Stage, StageKind};
+use crate::logql::ast::{Grouping, NamedMatcher, RangeAggregation, RangeOp, Stage, StageKind};
 use crate::logql::engine::{QueryError, Run};
 use crate::logql::range::Steps;
-use crate::logql::storage::{Count, LineHint, StreamCount};
+use crate::logql::storage::{Count, Direction, LineHint, Select, StreamCount, hints_of};
 use crate::model::{Labels, LabelsBuilder};
 use crate::promql::series_set::{ABSENT, StepSeries, StepValues};
-use crate::text::go_regex::GoRegex;
 
 /// The structured metadata that a store counts by itself.
 const DETECTED_LEVEL: &str = "detected_level";
@@ -59,6 +58,16 @@ pub fn evaluate(
         return Ok(None);
     }
     let Some(lines) = counted(run, &count, by)? else { return Ok(None) };
+    if let (Some(start_ns), Some(end_ns)) = (count.boundaries.first(), count.boundaries.last()) {
+        let select = Select {
+            matchers: count.matchers.clone(),
+            start_ns: *start_ns,
+            end_ns: *end_ns,
+            direction: Direction::Forward,
+            hints: count.filters.clone(),
+        };
+        run.explain(&r.log, &select)?;
+    }
     // An empty line has no bytes, but it is there.
     let sizes = if bytes {
         count.bytes = true;
@@ -122,13 +131,7 @@ fn filters(stages: &[Stage], by: &[String]) -> Option<Vec<LineHint>> {
     let mut found = Vec::new();
     for stage in stages {
         match &stage.kind {
-            StageKind::LineFilter(f) => match (f.op, f.terms.as_slice()) {
-                (_, terms) if terms.iter().any(|t| t.is_ip) => return None,
-                (LineMatch::Contains, terms) if terms.iter().any(|t| t.text.is_empty()) => {}
-                (LineMatch::Contains, [term]) => found.push(LineHint::Contains(term.text.clone())),
-                (LineMatch::Regex, [term]) => found.push(LineHint::Regex(GoRegex::unanchored(&term.text).ok()?)),
-                _ => return None,
-            },
+            StageKind::LineFilter(f) => found.extend(hints_of(f)?),
             StageKind::Drop(list) => {
                 let name = |m: &NamedMatcher| match m {
                     NamedMatcher::Name(n) => n.clone(),

@@ -7,7 +7,8 @@ use prometheus::HistogramVec;
 
 use crate::exec::cpu_pool::{self, Lost};
 use crate::exec::permits::{Full, Permits};
-use crate::logql::engine::{EngineOptions, Output, Query, QueryError, Stats, run};
+use crate::logql::engine::{EngineOptions, Output, Query, QueryError, Stats, patterns, run};
+use crate::logql::patterns::ByLevel;
 use crate::logs::Store;
 use crate::query::log_storage::LogStorage;
 use crate::telemetry::metrics;
@@ -73,13 +74,26 @@ impl LogQueries {
 
     /// Runs a query on the CPU pool. Dropping the future cancels it.
     pub async fn run(&self, query: Query) -> Result<(Output, Stats), LogQueryError> {
+        self.work(move |storage, options, cancelled| run(storage, options, &query, cancelled)).await
+    }
+
+    /// The patterns of the lines of a log query, see [`crate::logql::patterns`].
+    pub async fn patterns(&self, query: Query) -> Result<ByLevel, LogQueryError> {
+        let found = self.work(move |storage, options, cancelled| patterns(storage, options, &query, cancelled)).await?;
+        Ok(found.0)
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&LogStorage, &EngineOptions, &AtomicBool) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, LogQueryError> {
         let begun = std::time::Instant::now();
         let cancelled = Arc::new(AtomicBool::new(false));
         let _stop = StopWhenDropped(cancelled.clone());
         let permit = self.permits.acquire().await?;
         let (storage, options) = (self.storage.clone(), self.options.clone());
         let result = cpu_pool::run(move || {
-            let result = run(storage.as_ref(), &options, &query, &cancelled);
+            let result = work(&storage, &options, &cancelled);
             drop(permit);
             result
         })

@@ -73,7 +73,10 @@ fn failed(e: logs::Error) -> StorageError {
 fn line_filters(hints: &[LineHint]) -> Vec<LineFilter> {
     let filter = |h: &LineHint| match h {
         LineHint::Contains(t) => LineFilter::Contains(t.clone()),
+        LineHint::NotContains(t) => LineFilter::NotContains(t.clone()),
         LineHint::Regex(r) => LineFilter::Regex(r.clone()),
+        LineHint::NotRegex(r) => LineFilter::NotRegex(r.clone()),
+        LineHint::AnyOf(any) => LineFilter::AnyOf(line_filters(any)),
     };
     hints.iter().map(filter).collect()
 }
@@ -219,6 +222,7 @@ mod tests {
                 limit: 0,
                 direction: Direction::Backward,
                 interval_ns: 0,
+        explain: false,
             };
             let ask = |storage: &dyn Storage| {
                 run(storage, &EngineOptions::default(), &query, &AtomicBool::new(false)).unwrap()

@@ -8,6 +8,7 @@
 mod crash;
 mod flow;
 mod grafana;
+mod grafana_logs;
 mod harness;
 mod life;
 mod loki;

@@ -68,6 +68,7 @@ pub(super) async fn instant(
         limit: read::limit(&params)?,
         direction: read::direction(&params)?,
         interval_ns: 0,
+        explain: read::explain(&params)?,
     };
     run(&state, &headers, query).await
 }
@@ -89,6 +90,7 @@ pub(super) async fn range(
         limit: read::limit(&params)?,
         direction: read::direction(&params)?,
         interval_ns: read::interval(&params)?,
+        explain: read::explain(&params)?,
     };
     run(&state, &headers, query).await
 }
