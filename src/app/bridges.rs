@@ -42,7 +42,7 @@ impl RuleQueries {
             limit: 0,
             direction: Direction::Backward,
             interval_ns: 0,
-        explain: false,
+            explain: false,
         };
         let (output, _) = self.logs.run(query).await.map_err(|e| e.to_string())?;
         match output {

@@ -97,7 +97,8 @@ pub(super) fn error_text(body: String) -> String {
 
 /// Sends a GET and gives the body of a success; a failure's text becomes the error.
 pub(super) async fn get(server: &ServerArgs, path: &str, params: &[(&str, String)]) -> anyhow::Result<String> {
-    let response = reqwest::get(url_of(server, path, params)).await.with_context(|| format!("cannot reach {}", server.server))?;
+    let response =
+        reqwest::get(url_of(server, path, params)).await.with_context(|| format!("cannot reach {}", server.server))?;
     let status = response.status();
     let body = response.text().await?;
     if status.is_success() {

@@ -102,20 +102,22 @@ fn explanation(stats: &Value) -> String {
         tell(format!("plan of {}", plan.get("selector").and_then(Value::as_str).unwrap_or_default()));
         tell(format!("  {} streams in {} partitions, {} segments", n("streams"), n("partitions"), n("segments")));
         tell(format!(
-            "  {} row groups; {} hold nothing of these streams and times, {} are ruled out by their terms",
+            "  {} row groups, of which {} are ruled out by their terms",
             n("rowGroups"),
-            n("rowGroupsWithoutStreams"),
-            n("rowGroupsWithoutTerms")
+            n("rowGroupsRuledOut")
         ));
         for term in list(plan, "/terms") {
             let text = term.get("term").and_then(Value::as_str).unwrap_or_default();
-            tell(format!("    term {text:?}: in {} row groups", number(term, "rowGroups")));
+            match term.get("blocks").and_then(Value::as_u64) {
+                Some(groups) => tell(format!("    {text:?} may be in {groups} blocks")),
+                None => tell(format!("    {text:?} is no help: the index cannot tell where it is")),
+            }
         }
         tell(format!(
-            "  {} rows, of which {} have to be looked at; {} more in memory",
+            "  {} rows, of which {} have to be looked at, {} of them line by line",
             n("rows"),
             n("rowsToRead"),
-            n("rowsInMemory")
+            n("rowsLineByLine")
         ));
     }
     let summary = stats.get("summary").unwrap_or(&Value::Null);
@@ -216,11 +218,11 @@ mod tests {
     fn plans_in_words() {
         let stats = serde_json::json!({
             "summary": {"linesRead": 3, "totalLinesProcessed": 10, "totalBytesProcessed": 99, "execTime": 0.0015},
-            "plan": [{"selector": "{a=\"b\"}", "streams": 2, "rowGroups": 7, "terms": [{"term": "x", "rowGroups": 1}]}],
+            "plan": [{"selector": "{a=\"b\"}", "streams": 2, "rowGroups": 7, "terms": [{"term": "x", "blocks": 1}]}],
         });
         let text = explanation(&stats);
         assert!(text.starts_with("plan of {a=\"b\"}\n  2 streams"), "{text}");
-        assert!(text.contains("term \"x\": in 1 row groups"), "{text}");
+        assert!(text.contains("\"x\" may be in 1 blocks"), "{text}");
         assert!(text.ends_with("read 3 lines (99 bytes) and 7 rows without their lines, in 1.5 ms\n"), "{text}");
     }
 }

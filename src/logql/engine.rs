@@ -31,12 +31,7 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     /// Loki's own limits, but for series, where 500 is too few for a server with one user.
     fn default() -> Self {
-        EngineOptions {
-            max_entries: 5000,
-            max_series: 10_000,
-            max_bytes: 512 << 20,
-            timeout: Duration::from_secs(120),
-        }
+        EngineOptions { max_entries: 5000, max_series: 10_000, max_bytes: 512 << 20, timeout: Duration::from_secs(120) }
     }
 }
 
@@ -250,7 +245,10 @@ impl Run<'_> {
     pub fn explain(&self, log: &LogExpr, select: &Select) -> Result<(), QueryError> {
         if let Some(plans) = &self.plans {
             let plan = self.storage.plan(select)?;
-            plans.lock().unwrap_or_else(PoisonError::into_inner).push((format::one_line(&Expr::Log(log.clone())), plan));
+            plans
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((format::one_line(&Expr::Log(log.clone())), plan));
         }
         Ok(())
     }
@@ -284,13 +282,7 @@ impl Run<'_> {
         /// How many lines are read between two looks at the clock.
         const CHECK_EVERY: u64 = 4096;
         let pipeline = Pipeline::compile(&log.stages).map_err(QueryError::Invalid)?;
-        let select = Select {
-            matchers: log.matchers.clone(),
-            start_ns,
-            end_ns,
-            direction,
-            hints: line_hints(log),
-        };
+        let select = Select { matchers: log.matchers.clone(), start_ns, end_ns, direction, hints: line_hints(log) };
         self.explain(log, &select)?;
         let mut line = Line::default();
         let mut failed = None;

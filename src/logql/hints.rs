@@ -128,7 +128,11 @@ mod tests {
             (r#"absent_over_time({a="b"} | json [1m])"#, "nothing", false),
             (r#"avg_over_time({a="b"} | json | unwrap x [1m])"#, "all", false),
             (r#"avg_over_time({a="b"} | json | unwrap x [1m]) by ()"#, "x", false),
-            (r#"avg_over_time({a="b"} | json | y_extracted > 1 | unwrap x | __error__="" [1m]) by (z)"#, "__error__ x y y_extracted z", true),
+            (
+                r#"avg_over_time({a="b"} | json | y_extracted > 1 | unwrap x | __error__="" [1m]) by (z)"#,
+                "__error__ x y y_extracted z",
+                true,
+            ),
             (r#"max_over_time({a="b"} | json | unwrap x [1m]) without (z)"#, "all", false),
             (
                 r#"max_over_time({a="b"} | json | label_format n=m, o="{{if .p}}{{.q | ToLower}}{{end}}" | line_format "{{.r}}" | unwrap x [1m]) by (z)"#,

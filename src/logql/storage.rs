@@ -109,35 +109,33 @@ pub struct Counted {
 /// What answering a query takes: what there is, and what is left of it once streams, times and terms are looked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Days that the query touches.
+    /// Days that hold something of it.
     pub partitions: u64,
-    /// Streams that the selector finds.
+    /// Streams that do.
     pub streams: u64,
-    /// Segments of those days.
+    /// Segments that do.
     pub segments: u64,
-    /// Blocks of rows in those segments.
+    /// Blocks of rows that do.
     pub blocks: u64,
-    /// Blocks that hold none of the streams, or nothing of the time.
-    pub blocks_without_streams: u64,
-    /// Blocks that the term dictionary rules out.
-    pub blocks_without_terms: u64,
-    /// Rows of the streams and the time.
+    /// Those of them that the terms of line filters rule out.
+    pub blocks_ruled_out: u64,
+    /// Lines of the streams and the time.
     pub rows: u64,
-    /// Rows of blocks that have to be looked at.
+    /// Those that have to be looked at.
     pub rows_to_read: u64,
-    /// Lines in memory, not in segments yet.
-    pub rows_in_memory: u64,
-    /// The terms that the dictionary was asked for.
+    /// Those of them that can only be looked at line by line, as they are in memory or may be there twice.
+    pub rows_line_by_line: u64,
+    /// What the term dictionary was asked for.
     pub terms: Vec<PlanTerm>,
 }
 
-/// A term that the dictionary was asked for.
+/// A text that the term dictionary was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanTerm {
-    /// The term.
+    /// The text.
     pub text: String,
-    /// Blocks that hold it.
-    pub blocks: u64,
+    /// Blocks that may hold it; `None` if the dictionary cannot tell.
+    pub blocks: Option<u64>,
 }
 
 /// What takes lines in parts that are worked on side by side.

@@ -6,7 +6,12 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::logql::storage::{Count, Counted, Direction, Entry, LineHint, Select, Storage, StorageError, StreamCount};
+use rayon::prelude::*;
+
+use crate::exec::cpu_pool;
+use crate::logql::storage::{
+    Count, Counted, Direction, Entry, Fold, LineHint, Select, Storage, StorageError, StreamCount,
+};
 use crate::logs::detect::DETECTED_LEVEL;
 use crate::logs::{self, CountRequest, LineFilter, Measure, ScanRequest, Selection, Snapshot, Store, StreamId};
 use crate::model::Labels;
@@ -37,33 +42,64 @@ impl Storage for LogStorage {
     }
 
     fn scan(&self, select: &Select, each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), StorageError> {
-        let request = ScanRequest {
-            selection: Selection::Matchers(select.matchers.clone()),
-            start_ns: select.start_ns,
-            end_ns: select.end_ns,
-            direction: match select.direction {
-                Direction::Backward => logs::Direction::Backward,
-                Direction::Forward => logs::Direction::Forward,
-            },
-            filters: line_filters(&select.hints),
-            limit: None,
-        };
-        let snapshot = self.0.snapshot();
-        let mut labels: HashMap<StreamId, Labels> = HashMap::new();
-        snapshot
-            .scan(&request, &mut |e| {
-                let labels = labels.entry(e.stream).or_insert_with(|| snapshot.labels(e.stream));
-                each(Entry {
-                    stream: u64::from(e.stream.0),
-                    labels,
-                    timestamp: e.timestamp,
-                    line: e.line,
-                    metadata: e.metadata,
-                })
-            })
-            .map(|_| ())
-            .map_err(failed)
+        let selection = Selection::Matchers(select.matchers.clone());
+        read(&self.0.snapshot(), &request(select, selection), each)
     }
+
+    fn fold(&self, select: &Select, fold: &dyn Fold) -> Result<(), StorageError> {
+        let snapshot = self.0.snapshot();
+        let streams: Vec<StreamId> =
+            snapshot.streams(&select.matchers, select.start_ns, select.end_ns).into_iter().map(|s| s.0).collect();
+        let parts = PARTS_PER_THREAD * cpu_pool::pool().current_num_threads();
+        let parts: Vec<&[StreamId]> = streams.chunks(streams.len().div_ceil(parts).max(1)).collect();
+        cpu_pool::pool().install(|| {
+            parts.par_iter().enumerate().try_for_each(|(i, streams)| {
+                let mut part = fold.part(i);
+                let request = request(select, Selection::Streams(streams.to_vec()));
+                read(&snapshot, &request, &mut |e| part.line(&e))?;
+                part.finish();
+                Ok(())
+            })
+        })
+    }
+}
+
+/// Parts for each thread: so many that none waits long for another, so few that putting them together costs nothing.
+const PARTS_PER_THREAD: usize = 4;
+
+fn request(select: &Select, selection: Selection) -> ScanRequest {
+    ScanRequest {
+        selection,
+        start_ns: select.start_ns,
+        end_ns: select.end_ns,
+        direction: match select.direction {
+            Direction::Backward => logs::Direction::Backward,
+            Direction::Forward => logs::Direction::Forward,
+        },
+        filters: line_filters(&select.hints),
+        limit: None,
+    }
+}
+
+fn read(
+    snapshot: &Snapshot,
+    request: &ScanRequest,
+    each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+) -> Result<(), StorageError> {
+    let mut labels: HashMap<StreamId, Labels> = HashMap::new();
+    snapshot
+        .scan(request, &mut |e| {
+            let labels = labels.entry(e.stream).or_insert_with(|| snapshot.labels(e.stream));
+            each(Entry {
+                stream: u64::from(e.stream.0),
+                labels,
+                timestamp: e.timestamp,
+                line: e.line,
+                metadata: e.metadata,
+            })
+        })
+        .map(|_| ())
+        .map_err(failed)
 }
 
 fn failed(e: logs::Error) -> StorageError {
@@ -222,7 +258,7 @@ mod tests {
                 limit: 0,
                 direction: Direction::Backward,
                 interval_ns: 0,
-        explain: false,
+                explain: false,
             };
             let ask = |storage: &dyn Storage| {
                 run(storage, &EngineOptions::default(), &query, &AtomicBool::new(false)).unwrap()

@@ -2,6 +2,8 @@
 
 pub mod log_queries;
 pub mod log_storage;
+#[cfg(test)]
+mod log_tests;
 pub mod metric_queries;
 pub mod metric_storage;
 

@@ -209,7 +209,8 @@ async fn slow_tails_are_told_what_they_lost() {
     let (mut came, mut lost) = (0, 0);
     while came + lost < pushed {
         let frame = tokio::time::timeout(Duration::from_secs(20), tail.frame()).await.expect("a frame").expect("open");
-        came += frame["streams"].as_array().unwrap().iter().map(|s| s["values"].as_array().unwrap().len()).sum::<usize>();
+        came +=
+            frame["streams"].as_array().unwrap().iter().map(|s| s["values"].as_array().unwrap().len()).sum::<usize>();
         for d in frame["dropped_entries"].as_array().into_iter().flatten() {
             assert_eq!(d["labels"]["app"], "web", "{d}");
             assert!(d["timestamp"].as_str().unwrap().parse::<i64>().unwrap() >= now, "{d}");

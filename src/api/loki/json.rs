@@ -84,18 +84,17 @@ pub(super) fn render(output: &Output, stats: &Stats, categorize: bool) -> String
 
 /// What a selector of the query took, for people.
 fn plan((selector, p): &(String, Plan)) -> serde_json::Value {
-    let terms: Vec<_> = p.terms.iter().map(|t| serde_json::json!({"term": t.text, "rowGroups": t.blocks})).collect();
+    let terms: Vec<_> = p.terms.iter().map(|t| serde_json::json!({"term": t.text, "blocks": t.blocks})).collect();
     serde_json::json!({
         "selector": selector,
         "partitions": p.partitions,
         "streams": p.streams,
         "segments": p.segments,
         "rowGroups": p.blocks,
-        "rowGroupsWithoutStreams": p.blocks_without_streams,
-        "rowGroupsWithoutTerms": p.blocks_without_terms,
+        "rowGroupsRuledOut": p.blocks_ruled_out,
         "rows": p.rows,
         "rowsToRead": p.rows_to_read,
-        "rowsInMemory": p.rows_in_memory,
+        "rowsLineByLine": p.rows_line_by_line,
         "terms": terms,
     })
 }

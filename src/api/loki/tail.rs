@@ -99,8 +99,16 @@ impl Request {
             return Err(TextError::bad_request("delay_for can't be greater than 5"));
         }
         let limit = read::limit(params)?.min(state.logs.options().max_entries).min(MAX_WAITING);
-        let history =
-            Query { expr, start_ns, end_ns, step_ns: 0, limit, direction: Direction::Backward, interval_ns: 0, explain: false };
+        let history = Query {
+            expr,
+            start_ns,
+            end_ns,
+            step_ns: 0,
+            limit,
+            direction: Direction::Backward,
+            interval_ns: 0,
+            explain: false,
+        };
         Ok(Request { log, pipeline, history, delay: Duration::from_nanos(delay_ns.unsigned_abs()) })
     }
 

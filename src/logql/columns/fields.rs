@@ -237,7 +237,11 @@ pub fn logfmt_all(shape: &Shape, strict: bool, keep_empty: bool) -> Option<Field
         json::push_sanitized(&key, true, &mut name);
         (name, Field { source, empty_is_absent: !keep_empty })
     });
-    Some(fields.filter(|(name, f)| !(name.is_empty() || f.empty_is_absent && f.source == Source::Constant(String::new()))).collect())
+    Some(
+        fields
+            .filter(|(name, f)| !(name.is_empty() || f.empty_is_absent && f.source == Source::Constant(String::new())))
+            .collect(),
+    )
 }
 
 /// What `| logfmt a="x"` finds: in the order of the line, then what is not there.

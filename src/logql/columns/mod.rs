@@ -29,15 +29,15 @@ pub enum ShapeKind {
 /// What stands in a hole of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VariableKind {
-    /// The inside of a JSON string, escapes as they were.
+    /// The inside of a JSON string, escapes as they were; it has no quote that would end the string.
     JsonString,
     /// A JSON number.
     JsonNumber,
     /// A JSON array, brackets included.
     JsonArray,
-    /// A logfmt value without quotes.
+    /// A logfmt value without quotes; it has no blank, quote or `=`.
     LogfmtBare,
-    /// The inside of a logfmt value in quotes, escapes as they were.
+    /// The inside of a logfmt value in quotes, escapes as they were; it has no quote that would end the value.
     LogfmtQuoted,
     /// Anything else.
     Other,

@@ -118,6 +118,8 @@ impl<'p> Env<'p> {
                 // The second one counts where the first is absent.
                 if there.empty_is_absent { Err(Unsure) } else { Ok(()) }
             }
+            // Where it is absent, what it covers shows.
+            _ if field.empty_is_absent && self.find(&name).is_some() => Err(Unsure),
             _ => {
                 self.set(&name, Some(field), Category::Parsed);
                 Ok(())
@@ -199,7 +201,12 @@ impl<'p> Env<'p> {
     }
 
     /// Runs a stage. Says whether a row may pass.
-    fn stage(&mut self, stage: &'p Compiled, shape: Option<&Shape>, tests: &mut Vec<Tests<'p>>) -> Result<bool, Unsure> {
+    fn stage(
+        &mut self,
+        stage: &'p Compiled,
+        shape: Option<&Shape>,
+        tests: &mut Vec<Tests<'p>>,
+    ) -> Result<bool, Unsure> {
         let wanted = self.wanted;
         let wants_prefix = |prefix: &str| match wanted {
             Wanted::All | Wanted::Nothing => true,

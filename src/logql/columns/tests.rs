@@ -68,8 +68,7 @@ impl Storage for Rowed {
                 continue;
             }
             let line = row.cut.line();
-            let entry =
-                Entry { stream: row.stream, labels, timestamp: row.time, line: &line, metadata: &row.metadata };
+            let entry = Entry { stream: row.stream, labels, timestamp: row.time, line: &line, metadata: &row.metadata };
             if each(entry).is_break() {
                 break;
             }
@@ -248,7 +247,7 @@ fn cut(kind: ShapeKind, template: &str, variables: Vec<(VariableKind, &str)>) ->
 const STRINGS: [&str; 10] =
     ["x", "", "GET", r#"a\"b"#, r"tab\t", r"\u00e9", "1.5s", "5kB", "10.0.0.7", "a fairly long value of words"];
 const NUMBERS: [&str; 8] = ["0", "200", "404", "503", "-7", "1.5", "2e3", "007"];
-const BARE: [&str; 9] = ["x", "", "200", "503", "1m30s", "4MB", "a=b", "q\"", "10.0.0.9"];
+const BARE: [&str; 7] = ["x", "", "200", "503", "1m30s", "4MB", "10.0.0.9"];
 
 /// A line from three numbers.
 fn some_line((template, a, b): (u8, u8, u8)) -> Cut {
@@ -266,31 +265,39 @@ fn some_line((template, a, b): (u8, u8, u8)) -> Cut {
             vec![(JsonString, s), (JsonNumber, n), (JsonString, t), (JsonArray, "[1,{\"a\":2}]")],
         ),
         // The same key twice, and a key that sounds like another.
-        3 => cut(ShapeKind::Json, r#"{"status":"$","status":$,"a.b":1,"a_b":2}"#, vec![(JsonString, s), (JsonNumber, n)]),
-        4 => cut(ShapeKind::Json, r#" {"status":$,"l\u0065vel":"$","took":"$"}"#, vec![
-            (JsonNumber, n),
-            (JsonString, s),
-            (JsonString, t),
-        ]),
-        5 => cut(ShapeKind::Json, r#"{"trace":"$","level":"","env":"$","msg":"fixed"}"#, vec![
-            (JsonString, s),
-            (JsonString, t),
-        ]),
-        6 | 7 => cut(ShapeKind::Logfmt, "level=$ status=$ path=\"$\"", vec![
-            (LogfmtBare, bare),
-            (LogfmtBare, n),
-            (LogfmtQuoted, t),
-        ]),
-        8 => cut(ShapeKind::Logfmt, "app=$ alone level= status=\"$\" level=second", vec![
-            (LogfmtBare, bare),
-            (LogfmtQuoted, s),
-        ]),
-        9 => cut(ShapeKind::Logfmt, "status=$ status=$ took=$ =bad a\"b", vec![
-            (LogfmtBare, bare),
-            (LogfmtBare, n),
-            (LogfmtBare, "2s"),
-        ]),
-        10 => cut(ShapeKind::Other, "$", vec![(Other, pick(&["plain words 200", "{\"level\":\"x\",\"status\":5", ""], a))]),
+        3 => {
+            cut(ShapeKind::Json, r#"{"status":"$","status":$,"a.b":1,"a_b":2}"#, vec![(JsonString, s), (JsonNumber, n)])
+        }
+        4 => cut(
+            ShapeKind::Json,
+            r#" {"status":$,"l\u0065vel":"$","took":"$"}"#,
+            vec![(JsonNumber, n), (JsonString, s), (JsonString, t)],
+        ),
+        5 => cut(
+            ShapeKind::Json,
+            r#"{"trace":"$","level":"","env":"$","msg":"fixed"}"#,
+            vec![(JsonString, s), (JsonString, t)],
+        ),
+        6 | 7 => cut(
+            ShapeKind::Logfmt,
+            "level=$ status=$ path=\"$\"",
+            vec![(LogfmtBare, bare), (LogfmtBare, n), (LogfmtQuoted, t)],
+        ),
+        8 => cut(
+            ShapeKind::Logfmt,
+            "app=$ alone level= status=\"$\" level=second",
+            vec![(LogfmtBare, bare), (LogfmtQuoted, s)],
+        ),
+        9 => cut(
+            ShapeKind::Logfmt,
+            "status=$ status=$ took=$ =bad a\"b",
+            vec![(LogfmtBare, bare), (LogfmtBare, n), (LogfmtBare, "2s")],
+        ),
+        10 => cut(
+            ShapeKind::Other,
+            "$",
+            vec![(Other, pick(&["plain words 200", "{\"level\":\"x\",\"status\":5", ""], a))],
+        ),
         11 => cut(ShapeKind::Other, "GET /x?id=$ status $", vec![(Other, n), (Other, bare)]),
         // Something that calls itself JSON and is a text.
         12 => cut(ShapeKind::Other, r#"{"level":"$","status":$}"#, vec![(Other, s), (Other, n)]),
@@ -431,9 +438,8 @@ proptest! {
 /// The queries that matter most are answered without lines.
 #[test]
 fn common_queries_read_no_line() {
-    let rows: Vec<Row> = (0..100u8)
-        .map(|i| some_row(((if i < 50 { 0 } else { 6 }, 2 + i % 2 * 6, 1 + i % 3), 1, i, 1)))
-        .collect();
+    let rows: Vec<Row> =
+        (0..100u8).map(|i| some_row(((if i < 50 { 0 } else { 6 }, 2 + i % 2 * 6, 1 + i % 3), 1, i, 1))).collect();
     for (expr, most_lines) in [
         ("sum by (status) (count_over_time({app=\"b\"} | json | status >= 404 [1m]))", 50),
         ("sum by (level) (rate({app=\"b\"} | logfmt [1m]))", 50),

@@ -163,11 +163,13 @@ impl<'b> BlockValues<'b> {
                 let coded = self.coded(place, decoding)?;
                 let answer = |value: &Option<String>| match value {
                     None => Answer::Line,
-                    Some(v) => match test.judge(Some(v.as_str()).filter(|v| !(field.empty_is_absent && v.is_empty()))) {
-                        Verdict::Keep => Answer::Keep,
-                        Verdict::Drop => Answer::Drop,
-                        Verdict::Fail(_) => Answer::Line,
-                    },
+                    Some(v) => {
+                        match test.judge(Some(v.as_str()).filter(|v| !(field.empty_is_absent && v.is_empty()))) {
+                            Verdict::Keep => Answer::Keep,
+                            Verdict::Drop => Answer::Drop,
+                            Verdict::Fail(_) => Answer::Line,
+                        }
+                    }
                 };
                 Known { list: Rc::new(coded.values.iter().map(answer).collect()), codes: Some(coded) }
             }
@@ -215,9 +217,10 @@ fn code(column: &Column, decoding: Decoding) -> Coded {
     let value = |text: &str| decoding.value(text).map(std::borrow::Cow::into_owned);
     match column {
         Column::Constant(text) => Coded { codes: Codes::One, values: vec![value(text)] },
-        Column::Dictionary { values, codes } => {
-            Coded { codes: Codes::Each(codes.clone()), values: (0..values.len()).map(|i| value(values.get(i))).collect() }
-        }
+        Column::Dictionary { values, codes } => Coded {
+            codes: Codes::Each(codes.clone()),
+            values: (0..values.len()).map(|i| value(values.get(i))).collect(),
+        },
         Column::Integers { values, width } => {
             let (codes, distinct) = code_integers(values);
             let width = *width;
@@ -306,14 +309,18 @@ mod tests {
         let texts: Arc<dyn super::super::Texts> = Arc::new(vec!["a".to_owned(), r"b\n".to_owned(), "a".to_owned()]);
         for (column, decoding, want) in [
             (Column::Constant("x".to_owned()), Decoding::Plain, vec!["x", "x", "x"]),
-            (Column::Dictionary { values: texts.clone(), codes: vec![1, 0, 1] }, Decoding::Escaped, vec!["b\n", "a", "b\n"]),
+            (
+                Column::Dictionary { values: texts.clone(), codes: vec![1, 0, 1] },
+                Decoding::Escaped,
+                vec!["b\n", "a", "b\n"],
+            ),
             (Column::Integers { values: vec![7, -3, 7], width: 0 }, Decoding::Plain, vec!["7", "-3", "7"]),
             (Column::Integers { values: vec![7, 123, 7], width: 3 }, Decoding::Plain, vec!["007", "123", "007"]),
-            (Column::Integers { values: vec![i64::MIN, i64::MAX, 0], width: 0 }, Decoding::Plain, vec![
-                "-9223372036854775808",
-                "9223372036854775807",
-                "0",
-            ]),
+            (
+                Column::Integers { values: vec![i64::MIN, i64::MAX, 0], width: 0 },
+                Decoding::Plain,
+                vec!["-9223372036854775808", "9223372036854775807", "0"],
+            ),
             (Column::Texts(texts), Decoding::Plain, vec!["a", r"b\n", "a"]),
         ] {
             let coded = code(&column, decoding);

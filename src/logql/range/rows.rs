@@ -169,12 +169,8 @@ impl Part<'_> {
             Some(by) => by.iter().any(|l| l == name),
             None => !all.hides(name),
         };
-        let target = Target {
-            pipeline: &all.pipeline,
-            wanted: &all.hints.wanted,
-            unwrap: all.unwrap.as_ref(),
-            keeps: &keeps,
-        };
+        let target =
+            Target { pipeline: &all.pipeline, wanted: &all.hints.wanted, unwrap: all.unwrap.as_ref(), keeps: &keeps };
         let selected = block.selected()?;
         if selected.as_ref().is_some_and(Vec::is_empty) {
             return Ok(());
@@ -227,7 +223,14 @@ impl Part<'_> {
             let Some(slot) = plans.get_mut(shape * sets + set) else { continue };
             let plan = match slot {
                 Some(p) => p,
-                None => slot.insert(reading.plan(target, part, shape, set, self.all.sums_bytes(), self.all.exact_filters)?),
+                None => slot.insert(reading.plan(
+                    target,
+                    part,
+                    shape,
+                    set,
+                    self.all.sums_bytes(),
+                    self.all.exact_filters,
+                )?),
             };
             let time = reading.times.get(index).copied().unwrap_or_default();
             let counted = match plan {
