@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::exec::cpu_pool;
 use crate::logql::storage::{
-    Count, Counted, Direction, Entry, Fold, LineHint, Select, Storage, StorageError, StreamCount,
+    Count, Counted, Direction, Entry, Fold, LineHint, Plan, Select, Storage, StorageError, StreamCount,
 };
 use crate::logs::detect::DETECTED_LEVEL;
 use crate::logs::{self, CountRequest, LineFilter, Measure, ScanRequest, Selection, Snapshot, Store, StreamId};
@@ -61,6 +61,20 @@ impl Storage for LogStorage {
                 Ok(())
             })
         })
+    }
+
+    fn plan(&self, select: &Select) -> Result<Plan, StorageError> {
+        let snapshot = self.0.snapshot();
+        let streams = snapshot.streams(&select.matchers, select.start_ns, select.end_ns);
+        let request = CountRequest {
+            selection: Selection::Streams(streams.iter().map(|s| s.0).collect()),
+            boundaries: vec![select.start_ns, select.end_ns.max(select.start_ns)],
+            filters: Vec::new(),
+            measure: Measure::Entries,
+            by_level: false,
+        };
+        let rows = snapshot.count(&request).map_err(failed)?.iter().flat_map(|r| &r.counts).sum();
+        Ok(Plan { streams: streams.len() as u64, rows, rows_to_read: rows, ..Plan::default() })
     }
 }
 

@@ -79,6 +79,8 @@ struct Env<'p> {
     changes: Vec<(String, Option<Field>, Category)>,
     parsed: bool,
     conditions: usize,
+    /// Whether a line may have an error by now.
+    may_fail: bool,
 }
 
 impl<'p> Env<'p> {
@@ -161,12 +163,18 @@ impl<'p> Env<'p> {
             CompiledLabelFilter::One(test) => {
                 let number = self.conditions;
                 self.conditions += 1;
+                if test.minds_errors() && self.may_fail {
+                    return Err(Unsure);
+                }
                 let known = match self.find(&test.label).map(|f| f.0) {
                     None => test.judge(None),
                     Some(Field { source: Source::Constant(value), empty_is_absent }) => {
                         test.judge(Some(value.as_str()).filter(|v| !(empty_is_absent && v.is_empty())))
                     }
-                    Some(field) => return Ok(Tests::One { number, test, field }),
+                    Some(field) => {
+                        self.may_fail |= test.can_fail();
+                        return Ok(Tests::One { number, test, field });
+                    }
                 };
                 match known {
                     Verdict::Keep => Tests::Known(true),
@@ -293,7 +301,15 @@ pub fn compile<'p>(target: Target<'p>, shape: Option<&Shape>, stream: &'p Labels
     if !distinct {
         return Outcome::Lines;
     }
-    let mut env = Env { wanted: target.wanted, stream, metadata, changes: Vec::new(), parsed: false, conditions: 0 };
+    let mut env = Env {
+        wanted: target.wanted,
+        stream,
+        metadata,
+        changes: Vec::new(),
+        parsed: false,
+        conditions: 0,
+        may_fail: false,
+    };
     let mut program = Program { tests: Vec::new(), unwrapped: None, late_tests: Vec::new(), labels: Vec::new() };
     for stage in &target.pipeline.stages {
         match env.stage(stage, shape, &mut program.tests) {
@@ -307,6 +323,7 @@ pub fn compile<'p>(target: Target<'p>, shape: Option<&Shape>, stream: &'p Labels
         // Lines without the label do not count.
         let Some((field, _)) = env.find(u.label()) else { return Outcome::Nothing };
         program.unwrapped = Some(field);
+        env.may_fail = true;
         for filter in u.filters() {
             match env.tests(filter) {
                 Ok(Tests::Known(true)) => {}

@@ -415,7 +415,7 @@ fn compare(rows: &[Row], expr: &str) -> Result<(Stats, bool), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn columns_give_what_lines_give(

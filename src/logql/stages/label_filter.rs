@@ -72,10 +72,20 @@ impl LabelTest {
             Test::Bytes(op, bytes) => {
                 parse_bytes(text).map(|x| op.holds(&x, bytes)).ok_or_else(|| format!("unhandled size name: {text}"))
             }
-            // A value that is no address is neither inside nor outside; Loki drops it.
-            Test::Ip { negative, pattern } => Ok(pattern.matches_value(text).is_some_and(|inside| inside != *negative)),
+            // The value may hold more than the address, a port for example.
+            Test::Ip { negative, pattern } => Ok(pattern.found_in(text) != *negative),
         };
         holds.map_or_else(Verdict::Fail, Verdict::keep_if)
+    }
+
+    /// Whether it keeps every line that has an error, whatever the value.
+    pub fn minds_errors(&self) -> bool {
+        matches!(self.test, Test::Ip { .. })
+    }
+
+    /// Whether there are values that it cannot read.
+    pub fn can_fail(&self) -> bool {
+        matches!(self.test, Test::Number(..) | Test::Duration(..) | Test::Bytes(..))
     }
 
     /// For conditions on numbers: whether a whole number satisfies it. It is what [`LabelTest::judge`] says of its digits.
@@ -114,6 +124,7 @@ impl CompiledLabelFilter {
                 b.passes(labels) && left
             }
             CompiledLabelFilter::Or(a, b) => a.passes(labels) || b.passes(labels),
+            CompiledLabelFilter::One(test) if test.minds_errors() && labels.has_error() => true,
             CompiledLabelFilter::One(test) => match test.judge(labels.get(&test.label)) {
                 Verdict::Keep => true,
                 Verdict::Drop => false,
