@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::flow::push_body;
-use crate::harness::{Server, eventually, now_ms};
+use crate::harness::{Server, eventually};
 
 /// A server that has scraped itself at least once.
 async fn with_data() -> Server {

@@ -63,7 +63,7 @@ async fn l_query_range_of_logs() {
     let (server, base) = with_lines().await;
     let (start, end) = (base.to_string(), (base + 4 * SECOND).to_string());
     let params =
-        [("query", "{app=\"web\"} | logfmt"), ("start", &start), ("end", &end), ("limit", "100"), ("step", "500ms")];
+        [("query", "{app=\"web\"} | logfmt"), ("start", &*start), ("end", &*end), ("limit", "100"), ("step", "500ms")];
     // With the flag: keys in the order that the streaming parser needs, three parts to an entry, nothing but texts.
     let (_, text) = with_flag(&server, "/loki/api/v1/query_range", &params).await;
     let place = |key: &str| text.find(&format!("\"{key}\":")).unwrap_or_else(|| panic!("{key}: {text}"));
@@ -100,7 +100,8 @@ async fn l_query_range_of_logs() {
 #[tokio::test]
 async fn other_clients_send_no_flag() {
     let (server, base) = with_lines().await;
-    let params = [("query", "{app=\"web\"} | logfmt"), ("start", &*base.to_string())];
+    let start = base.to_string();
+    let params = [("query", "{app=\"web\"} | logfmt"), ("start", &*start)];
     let answer = server.get("/loki/api/v1/query_range", &params).await;
     assert!(answer["data"].get("encodingFlags").is_none(), "{answer}");
     assert!(values(&answer).iter().all(|v| v.as_array().unwrap().len() == 2), "{answer}");
@@ -236,18 +237,21 @@ async fn ld_start_and_service_page() {
     // The queries of the service page.
     let start = base.to_string();
     for (query, want) in [
-        ("sum by (detected_level) (count_over_time({ service_name=\"web\" }  [1m]))", "info"),
+        ("sum by (detected_level) (count_over_time({ service_name=\"web\" }  [5m]))", "info"),
         (
-            "sum by (level, detected_level) (count_over_time({service_name=`web`} | json | logfmt | drop __error__, __error_details__ [1m]))",
+            "sum by (level, detected_level) (count_over_time({service_name=`web`} | json | logfmt | drop __error__, __error_details__ [5m]))",
             "info",
         ),
-        ("sum by (took) (count_over_time({service_name=~\"(?i).*WEB.*\"}   | logfmt | took != \"\" [1m]))", "4ms"),
-        ("avg_over_time({app=\"web\"} | logfmt | unwrap duration(took) | __error__=\"\" [1m]) by ()", "0.002"),
+        ("sum by (took) (count_over_time({service_name=~\"(?i).*WEB.*\"}   | logfmt | took != \"\" [5m]))", "4ms"),
+        ("avg_over_time({app=\"web\"} | logfmt | unwrap duration(took) | __error__=\"\" [5m]) by ()", "0.002"),
         (
-            "sum(count_over_time({app=\"web\"} |~ \"(?i)get\" !~ \"(?i)nothing\" | detected_level=\"info\" or detected_level=\"warn\" [1m]))",
-            "5",
+            "sum(count_over_time({app=\"web\"} |~ \"(?i)get\" !~ \"(?i)nothing\" | detected_level=\"info\" or detected_level=\"warn\" [5m]))",
+            "\"5\"",
         ),
-        ("sum(count_over_time({app=\"web\"} |> \"line <_> GET <_>\" or \"other <_>\" !> \"<_>POST<_>\" [1m]))", "5"),
+        (
+            "sum(count_over_time({app=\"web\"} |> \"line <_> GET <_>\" or \"other <_>\" !> \"<_>POST<_>\" [5m]))",
+            "\"5\"",
+        ),
     ] {
         let end = (base + 59 * SECOND).to_string();
         let params = [("query", query), ("start", &*start), ("end", &*end), ("step", "60s")];
