@@ -70,7 +70,7 @@ impl Snapshot {
             filters: request.filters.clone(),
             limit: None,
         })?;
-        let new = || Ok(Rows::new(request));
+        let new = || -> Result<Rows<'_>, Error> { Ok(Rows::new(request)) };
         let rows: Result<Rows<'_>, Error> = cpu_pool::pool().install(|| {
             let folded = pieces.list().par_iter().fold(new, |rows, piece| {
                 let mut rows = rows?;

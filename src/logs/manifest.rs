@@ -58,9 +58,10 @@ impl Manifest {
     /// Reads the list of a day; one that is not there is empty.
     pub fn read(dir: &Path) -> io::Result<Manifest> {
         match fs::read(dir.join(FILE)) {
-            Ok(bytes) => std::str::from_utf8(&bytes).ok().and_then(Manifest::decode).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, "the list of segments is damaged")
-            }),
+            Ok(bytes) => std::str::from_utf8(&bytes)
+                .ok()
+                .and_then(Manifest::decode)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the list of segments is damaged")),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Manifest { next: 1, ..Manifest::default() }),
             Err(e) => Err(e),
         }

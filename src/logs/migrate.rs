@@ -98,7 +98,12 @@ pub fn free_name(dir: &Path) -> PathBuf {
 fn convert(old: &Path, new: &Path, day: i32, name: &str) -> Result<bool, Error> {
     let failed = |source| Error::Index { partition: name.to_owned(), what: "read", source };
     let io = || Error::io("rewrite a partition of format 1");
-    let streams = old_streams(&old.join(OLD_STREAM_TABLE)).map_err(io())?;
+    let streams = old_streams(&old.join(OLD_STREAM_TABLE)).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidData => {
+            Error::Damaged { file: format!("{name}/{OLD_STREAM_TABLE}"), what: e.to_string() }
+        }
+        _ => Error::Io { what: "rewrite a partition of format 1", source: e },
+    })?;
     let index = StreamIndex::default();
     let mut table = StreamTable::open(new, &index).map_err(io())?;
     for labels in &streams {

@@ -122,6 +122,8 @@ impl Partition {
             unmerged: Mutex::default(),
         };
         let view = partition.view(None)?;
+        let used = view.segments.iter().map(|s| s.ordinals()).max().unwrap_or(0);
+        lock(&partition.streams).reserve_up_to(used);
         Ok((partition, view, covered))
     }
 
@@ -201,7 +203,18 @@ impl Partition {
         if written {
             manifest.segments.push(number);
         }
-        manifest.write(&self.dir).map_err(Error::io("write a list of segments"))?;
+        self.list(&mut listed, manifest, number)
+    }
+
+    /// Makes `manifest`, which holds the new segment `number`, the list of the day.
+    fn list(&self, listed: &mut Listed, manifest: Manifest, number: u64) -> Result<(), Error> {
+        if let Err(source) = manifest.write(&self.dir) {
+            // The list may have got to the disk all the same. If not, nobody knows the segment, and it only takes up room.
+            if Manifest::read(&self.dir).is_ok_and(|m| !m.segments.contains(&number)) {
+                let _left = fs::remove_file(self.dir.join(segment_file(number)));
+            }
+            return Err(Error::Io { what: "write a list of segments", source });
+        }
         listed.manifest = manifest;
         Ok(())
     }
@@ -323,8 +336,7 @@ impl Partition {
         let mut manifest = listed.manifest.clone();
         manifest.segments.retain(|n| !old.contains(n));
         manifest.segments.push(number);
-        manifest.write(&self.dir).map_err(Error::io("write a list of segments"))?;
-        listed.manifest = manifest;
+        self.list(&mut listed, manifest, number)?;
         drop(listed);
         for number in old {
             // Queries that still read it have it mapped.

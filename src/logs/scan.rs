@@ -109,7 +109,8 @@ impl Thread {
             }
             OpenRows::Group(group) => {
                 self.line.clear();
-                let read = group.line_into(item.position, &mut self.line).and_then(|()| group.metadata_of(item.position));
+                let read =
+                    group.line_into(item.position, &mut self.line).and_then(|()| group.metadata_of(item.position));
                 let metadata = match read {
                     Ok(metadata) => metadata,
                     Err(error) => return leave_out(error).map(|()| None),

@@ -25,6 +25,8 @@ pub struct SegmentView {
     footer: Footer,
     directory: OwnedBytes,
     streams: Arc<[StreamId]>,
+    /// One more than the largest number of a stream in it.
+    ordinals: u32,
     index: OnceLock<Option<TokenIndex>>,
 }
 
@@ -45,7 +47,13 @@ pub(super) struct GroupAt {
 
 impl SegmentView {
     /// Opens the file `name` of the day's folder `dir`; `streams` are the day's streams by number.
-    pub fn open(dir: &Path, day: &str, number: u64, name: &str, streams: Arc<[StreamId]>) -> Result<SegmentView, Error> {
+    pub fn open(
+        dir: &Path,
+        day: &str,
+        number: u64,
+        name: &str,
+        streams: Arc<[StreamId]>,
+    ) -> Result<SegmentView, Error> {
         let place = format!("{day}/{name}");
         let damaged = |what: &str| Error::Damaged { file: place.clone(), what: what.to_owned() };
         let io = |e: &dyn fmt::Display| damaged(&e.to_string());
@@ -67,13 +75,16 @@ impl SegmentView {
         if crc32c::crc32c(&directory) != footer.directory_crc {
             return Err(damaged("its directory has a wrong checksum"));
         }
-        let view = SegmentView { number, place, bytes, footer, directory, streams, index: OnceLock::new() };
+        let mut view =
+            SegmentView { number, place, bytes, footer, directory, streams, ordinals: 0, index: OnceLock::new() };
         let mut rows = 0;
         let mut lost = 0;
+        let mut ordinals = 0;
         for group in view.groups() {
             let group = group.ok_or_else(|| damaged_of(&view.place, "its directory cannot be read"))?;
             for run in &group.entry.runs {
                 rows += u64::from(run.rows);
+                ordinals = ordinals.max(run.ordinal.saturating_add(1));
                 if view.stream(run.ordinal).is_none() {
                     lost += u64::from(run.rows);
                 }
@@ -83,10 +94,20 @@ impl SegmentView {
             return Err(damaged_of(&view.place, "its directory cannot be read"));
         }
         if lost > 0 {
-            tracing::error!(segment = view.place, rows = lost, "log entries of streams whose labels are lost are left out");
+            tracing::error!(
+                segment = view.place,
+                rows = lost,
+                "log entries of streams whose labels are lost are left out"
+            );
             metrics::DAMAGED.with_label_values(&["stream"]).inc();
         }
+        view.ordinals = ordinals;
         Ok(view)
+    }
+
+    /// One more than the largest number of a stream in it.
+    pub fn ordinals(&self) -> u32 {
+        self.ordinals
     }
 
     /// The segment's number in its day.

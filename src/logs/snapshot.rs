@@ -112,11 +112,7 @@ impl Snapshot {
     }
 
     /// The segments with entries in [start, end), with their places.
-    fn segments_in(
-        &self,
-        start: TimestampNs,
-        end: TimestampNs,
-    ) -> impl Iterator<Item = (usize, &Arc<SegmentView>)> {
+    fn segments_in(&self, start: TimestampNs, end: TimestampNs) -> impl Iterator<Item = (usize, &Arc<SegmentView>)> {
         self.segments().enumerate().filter(move |(_, s)| s.bounds().0 < end && s.bounds().1 >= start)
     }
 

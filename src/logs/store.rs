@@ -260,7 +260,8 @@ impl Store {
                     state.views.insert(day, Arc::new(view));
                     covered.insert(day, position);
                 }
-                Err(error) => set_aside(&days_dir, day, &error),
+                Err(error @ (Error::Damaged { .. } | Error::Index { .. })) => set_aside(&days_dir, day, &error),
+                Err(error) => return Err(error),
             }
         }
         metrics::PARTITIONS.set(partitions.len() as i64);

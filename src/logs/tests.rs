@@ -436,15 +436,16 @@ fn a_day_of_format_1_is_rewritten() {
     for _ in 0..2 {
         let store = Store::open(dir.path(), options()).unwrap();
         let found = everything(&store);
-        let mut plain: Vec<(i64, String, String)> =
-            found.iter().map(|r| (r.1, r.0.clone(), r.2.clone())).collect();
+        let mut plain: Vec<(i64, String, String)> = found.iter().map(|r| (r.1, r.0.clone(), r.2.clone())).collect();
         plain.sort();
         assert_eq!(plain, expected);
         let seventh = found.iter().find(|r| r.1 == time(7) && r.0 == "api").unwrap();
         let metadata = [("detected_level", "error"), ("trace_id", "t7"), ("user", "ü")];
         assert_eq!(seventh.3, Labels::from_pairs(metadata));
-        let names: Vec<String> =
-            fs::read_dir(dir.path().join("days")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let names: Vec<String> = fs::read_dir(dir.path().join("days"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         assert!(names.iter().all(|n| partition::day_of_name(n).is_some()) && names.len() == 2, "{names:?}");
     }
 }

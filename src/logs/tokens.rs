@@ -93,7 +93,12 @@ mod tests {
     #[test]
     fn tokens_and_fragments() {
         let line = "GET /api/v1?id=a1-ünï 500";
-        let of = |k| tokens_of(line.as_bytes()).filter(move |t| t.2 == k).map(|t| line.get(t.0..t.1).unwrap()).collect::<Vec<_>>();
+        let of = |k| {
+            tokens_of(line.as_bytes())
+                .filter(move |t| t.2 == k)
+                .map(|t| line.get(t.0..t.1).unwrap())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(of(TokenKind::Word), ["GET", "api", "id", "ünï"]);
         assert_eq!(of(TokenKind::Id), ["v1", "a1", "500"]);
         let f = |text, kind, open_left, open_right| Fragment { text, kind, open_left, open_right };

@@ -241,14 +241,7 @@ impl ColumnWriter {
     }
 
     /// Writes one column in the form that suits it.
-    pub fn column(
-        &mut self,
-        text: &[u8],
-        spans: &[Span],
-        rows: RowsOf<'_>,
-        may_split: bool,
-        tokens: &mut BlockTokens,
-    ) {
+    pub fn column(&mut self, text: &[u8], spans: &[Span], rows: RowsOf<'_>, may_split: bool, tokens: &mut BlockTokens) {
         let Some(first) = spans.first().map(|s| slice(text, s)) else {
             self.header.push(CONSTANT);
             return put_bytes(&mut self.header, b"");

@@ -10,7 +10,7 @@
 use super::column_writer::{ColumnWriter, RowsOf, Shapes};
 use super::packed;
 use super::skeleton::Kind;
-use super::split::{Span, Split, split_line, split_raw};
+use super::split::{Split, split_line, split_raw};
 use crate::disk::varint::{put_bytes, put_i64, put_u64};
 use crate::logs::detect::{DETECTED_LEVEL, NO_LEVEL};
 use crate::logs::index::BlockTokens;
@@ -116,12 +116,11 @@ impl GroupWriter {
             None => self.runs.push(RunOf { ordinal, rows: 1, first: timestamp, last: timestamp }),
         }
         split_line(line, &mut self.split);
-        let moved = |split: &Split| split.spans.iter().map(|(s, e)| (s + start, e + start)).collect::<Vec<Span>>();
-        let spans = moved(&self.split);
-        if !self.lines.add(&self.split.key, spans.into_iter(), limits::MAX_SKELETONS) {
+        let spans = self.split.spans.iter().map(|(s, e)| (s + start, e + start));
+        if !self.lines.add(&self.split.key, spans, limits::MAX_SKELETONS) {
             split_raw(line.as_bytes(), &mut self.split);
-            let spans = moved(&self.split);
-            self.lines.add(&self.split.key, spans.into_iter(), usize::MAX);
+            let spans = self.split.spans.iter().map(|(s, e)| (s + start, e + start));
+            self.lines.add(&self.split.key, spans, usize::MAX);
         }
         self.add_metadata(level, metadata);
     }
@@ -181,7 +180,8 @@ impl GroupWriter {
             }
         }
         let mut start = 0;
-        let sizes: Vec<i64> = self.ends.iter().map(|end| i64::from(end - std::mem::replace(&mut start, *end))).collect();
+        let sizes: Vec<i64> =
+            self.ends.iter().map(|end| i64::from(end - std::mem::replace(&mut start, *end))).collect();
         w.integers(&sizes);
         w.shapes(&self.text, &self.lines, tokens, |tokens, shape| {
             if shape.key.first() != Some(&(Kind::Raw as u8)) {

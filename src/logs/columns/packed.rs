@@ -80,7 +80,9 @@ pub fn unpack(bytes: &[u8], width: u32, count: usize) -> impl Iterator<Item = u6
 /// Appends integers.
 pub fn put_integers(out: &mut Vec<u8>, values: &[i64]) {
     for block in values.chunks(BLOCK) {
-        let (Some(min), Some(max), Some(first)) = (block.iter().min(), block.iter().max(), block.first()) else { return };
+        let (Some(min), Some(max), Some(first)) = (block.iter().min(), block.iter().max(), block.first()) else {
+            return;
+        };
         let plain = width_of(max.wrapping_sub(*min) as u64);
         let differences = || block.windows(2).map(|w| if let [a, b] = w { b.wrapping_sub(*a) } else { 0 });
         let (low, high) = differences().fold((i64::MAX, i64::MIN), |(l, h), d| (l.min(d), h.max(d)));
@@ -100,7 +102,7 @@ pub fn put_integers(out: &mut Vec<u8>, values: &[i64]) {
 
 /// Reads `count` integers; `None` if the bytes do not hold them.
 pub fn take_integers(input: &mut &[u8], count: usize) -> Option<Vec<i64>> {
-    // A block of equal values has three bytes at least.
+    // A block has a byte at least; nothing is allocated for more.
     if count.div_ceil(BLOCK) > input.len() {
         return None;
     }

@@ -8,20 +8,15 @@ use std::sync::{Arc, OnceLock};
 use tantivy::directory::OwnedBytes;
 
 use super::column::{Column, take_bytes_compressed, take_strings};
-use super::column_writer::{CONSTANT, DICTIONARY, HEX, INTEGERS, SPLIT, STRINGS};
+use super::group_header::{Chunk, Form, GroupHeader, Node, Shaped};
 use super::group_writer::{GroupEntry, LEVEL_BITS, shape_bits};
 use super::packed;
 use super::skeleton::Skeleton;
 use super::strings::Strings;
-use crate::disk::varint::{take_bytes, take_str, take_u64};
 use crate::logs::detect;
 use crate::logs::error::Error;
-use crate::logs::limits;
 use crate::logs::stream_index::StreamId;
 use crate::model::{Labels, LabelsBuilder, TimestampNs};
-
-/// Split columns inside split columns; the writer makes two levels.
-const MAX_DEPTH: usize = 4;
 
 /// The rows of one stream in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,40 +29,6 @@ pub struct GroupStream {
     pub first: TimestampNs,
     /// Time of the last.
     pub last: TimestampNs,
-}
-
-/// A part of the group's data.
-#[derive(Clone, Debug)]
-struct Chunk {
-    range: Range<usize>,
-    crc: u32,
-}
-
-/// A column as the header describes it, and as it was decoded.
-#[derive(Debug)]
-struct Node {
-    form: Form,
-    len: usize,
-    decoded: OnceLock<Arc<Column>>,
-}
-
-#[derive(Debug)]
-enum Form {
-    Constant(Box<str>),
-    Integers { width: u8, chunk: Chunk },
-    Dictionary { values: usize, chunk: Chunk },
-    Hex { text_bytes: usize, chunk: Chunk },
-    Strings(Chunk),
-    Split(Box<Shaped<Arc<Skeleton>>>),
-}
-
-/// Rows told apart by shape.
-#[derive(Debug)]
-struct Shaped<S> {
-    shapes: Vec<(S, usize, Vec<Node>)>,
-    /// Which row has which shape; none if there is one shape only.
-    ids: Option<Chunk>,
-    len: usize,
 }
 
 /// Which rows of the group some places stand for.
@@ -291,13 +252,8 @@ pub struct RowGroup {
     data: OwnedBytes,
     /// Where it lies, for messages.
     place: Box<str>,
-    rows: usize,
     streams: Vec<GroupStream>,
-    timestamps: Chunk,
-    levels: Result<u8, Chunk>,
-    sizes: Chunk,
-    lines: Shaped<Arc<Skeleton>>,
-    metadata: Shaped<Vec<Box<str>>>,
+    header: GroupHeader,
     decoded_timestamps: OnceLock<Vec<TimestampNs>>,
     decoded_levels: OnceLock<Levels>,
     decoded_sizes: OnceLock<Sizes>,
@@ -309,92 +265,8 @@ pub struct RowGroup {
 
 impl fmt::Debug for RowGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RowGroup").field("place", &self.place).field("rows", &self.rows).finish()
+        f.debug_struct("RowGroup").field("place", &self.place).field("rows", &self.header.rows).finish()
     }
-}
-
-/// Reads a header.
-struct HeaderReader<'h> {
-    input: &'h [u8],
-    /// Bytes of the chunks named so far.
-    at: usize,
-}
-
-impl<'h> HeaderReader<'h> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&b, rest) = self.input.split_first()?;
-        self.input = rest;
-        Some(b)
-    }
-
-    fn number(&mut self) -> Option<usize> {
-        usize::try_from(take_u64(&mut self.input)?).ok()
-    }
-
-    fn chunk(&mut self) -> Option<Chunk> {
-        let len = self.number()?;
-        let (crc, rest) = self.input.split_first_chunk::<4>()?;
-        self.input = rest;
-        let start = self.at;
-        self.at = start.checked_add(len)?;
-        Some(Chunk { range: start..self.at, crc: u32::from_le_bytes(*crc) })
-    }
-
-    fn node(&mut self, len: usize, depth: usize) -> Option<Node> {
-        let form = match self.byte()? {
-            CONSTANT => Form::Constant(take_str(&mut self.input)?.into()),
-            INTEGERS => Form::Integers { width: self.byte().filter(|w| *w <= 18)?, chunk: self.chunk()? },
-            DICTIONARY => Form::Dictionary {
-                values: self.number().filter(|n| (1..=usize::from(u16::MAX)).contains(n))?,
-                chunk: self.chunk()?,
-            },
-            HEX => Form::Hex { text_bytes: self.number().filter(|n| n % 2 == 0)?, chunk: self.chunk()? },
-            STRINGS => Form::Strings(self.chunk()?),
-            SPLIT if depth < MAX_DEPTH => {
-                let shape = |key: &[u8]| {
-                    let skeleton = Skeleton::from_key(key)?;
-                    let variables = skeleton.variables().len();
-                    Some((Arc::new(skeleton), variables))
-                };
-                Form::Split(Box::new(self.shaped(len, depth + 1, shape)?))
-            }
-            _ => return None,
-        };
-        Some(Node { form, len, decoded: OnceLock::new() })
-    }
-
-    fn shaped<S>(
-        &mut self,
-        len: usize,
-        depth: usize,
-        shape: impl Fn(&'h [u8]) -> Option<(S, usize)>,
-    ) -> Option<Shaped<S>> {
-        let count = self.number().filter(|n| *n <= len.max(1))?;
-        let mut found = Vec::with_capacity(count);
-        let mut sum = 0usize;
-        for _ in 0..count {
-            let (shape, variables) = shape(take_bytes(&mut self.input)?)?;
-            let rows = self.number()?;
-            sum = sum.checked_add(rows)?;
-            found.push((shape, rows, variables));
-        }
-        if sum != len {
-            return None;
-        }
-        let ids = if count > 1 { Some(self.chunk()?) } else { None };
-        let mut shapes = Vec::with_capacity(count);
-        for (shape, rows, variables) in found {
-            let nodes = (0..variables).map(|_| self.node(rows, depth)).collect::<Option<Vec<_>>>()?;
-            shapes.push((shape, rows, nodes));
-        }
-        Some(Shaped { shapes, ids, len })
-    }
-}
-
-fn names_of(mut key: &[u8]) -> Option<(Vec<Box<str>>, usize)> {
-    let count = usize::try_from(take_u64(&mut key)?).ok().filter(|n| *n <= key.len())?;
-    let names: Vec<Box<str>> = (0..count).map(|_| take_str(&mut key).map(Into::into)).collect::<Option<_>>()?;
-    key.is_empty().then_some((names, count))
 }
 
 impl RowGroup {
@@ -415,25 +287,8 @@ impl RowGroup {
         }
         let mut input = &*header;
         let header = take_bytes_compressed(&mut input).ok_or_else(|| damaged("the header of a row group"))?;
-        let mut reader = HeaderReader { input: &header, at: 0 };
-        let mut read = || {
-            let rows = reader.number().filter(|n| *n <= limits::MAX_GROUP_ROWS)?;
-            let timestamps = reader.chunk()?;
-            let levels = match reader.byte()? {
-                0 => Ok(reader.byte()?),
-                _ => Err(reader.chunk()?),
-            };
-            let sizes = reader.chunk()?;
-            let lines = reader.shaped(rows, 0, |key| {
-                let skeleton = Skeleton::from_key(key)?;
-                let variables = skeleton.variables().len();
-                Some((Arc::new(skeleton), variables))
-            })?;
-            let metadata = reader.shaped(rows, 0, names_of)?;
-            (reader.at == data.len() && reader.input.is_empty() && entry.rows() as usize == rows)
-                .then_some((rows, timestamps, levels, sizes, lines, metadata))
-        };
-        let Some((rows, timestamps, levels, sizes, lines, metadata)) = read() else {
+        let read = GroupHeader::read(&header, data.len());
+        let Some(header) = read.filter(|h| h.rows == entry.rows() as usize) else {
             return Err(damaged("the header of a row group cannot be read"));
         };
         let mut start = 0;
@@ -449,13 +304,8 @@ impl RowGroup {
         Ok(RowGroup {
             data,
             place: place.into(),
-            rows,
             streams: known,
-            timestamps,
-            levels,
-            sizes,
-            lines,
-            metadata,
+            header,
             decoded_timestamps: OnceLock::new(),
             decoded_levels: OnceLock::new(),
             decoded_sizes: OnceLock::new(),
@@ -480,7 +330,7 @@ impl RowGroup {
 
     /// How many rows.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.header.rows
     }
 
     /// The streams, in the order of their rows.
@@ -493,7 +343,7 @@ impl RowGroup {
         if let Some(t) = self.decoded_timestamps.get() {
             return Ok(t);
         }
-        let values = packed::take_integers(&mut self.bytes(&self.timestamps)?, self.rows)
+        let values = packed::take_integers(&mut self.bytes(&self.header.timestamps)?, self.header.rows)
             .ok_or_else(|| self.damaged("the times of a row group cannot be read"))?;
         Ok(self.decoded_timestamps.get_or_init(|| values))
     }
@@ -503,11 +353,11 @@ impl RowGroup {
         if let Some(l) = self.decoded_levels.get() {
             return Ok(l);
         }
-        let levels = match &self.levels {
+        let levels = match &self.header.levels {
             Ok(code) => Levels::Same(*code),
             Err(chunk) => {
                 let bytes = self.bytes(chunk)?;
-                Levels::Each(packed::unpack(bytes, LEVEL_BITS, self.rows).map(|c| c as u8).collect())
+                Levels::Each(packed::unpack(bytes, LEVEL_BITS, self.header.rows).map(|c| c as u8).collect())
             }
         };
         Ok(self.decoded_levels.get_or_init(|| levels))
@@ -518,7 +368,7 @@ impl RowGroup {
         if let Some(s) = self.decoded_sizes.get() {
             return Ok(s);
         }
-        let values = packed::take_integers(&mut self.bytes(&self.sizes)?, self.rows)
+        let values = packed::take_integers(&mut self.bytes(&self.header.sizes)?, self.header.rows)
             .ok_or_else(|| self.damaged("the sizes of a row group cannot be read"))?;
         let sizes = Sizes(values.into_iter().map(|v| u32::try_from(v).unwrap_or(0)).collect());
         Ok(self.decoded_sizes.get_or_init(|| sizes))
@@ -527,7 +377,8 @@ impl RowGroup {
     fn shape_ids<S>(&self, shaped: &Shaped<S>) -> Result<Option<Vec<u16>>, Error> {
         let Some(chunk) = &shaped.ids else { return Ok(None) };
         let bytes = self.bytes(chunk)?;
-        let ids: Vec<u16> = packed::unpack(bytes, shape_bits(shaped.shapes.len()), shaped.len).map(|v| v as u16).collect();
+        let ids: Vec<u16> =
+            packed::unpack(bytes, shape_bits(shaped.shapes.len()), shaped.len).map(|v| v as u16).collect();
         let mut counts = vec![0usize; shaped.shapes.len()];
         for id in &ids {
             match counts.get_mut(usize::from(*id)) {
@@ -546,7 +397,7 @@ impl RowGroup {
             return Ok(rows);
         }
         let rows = match self.shape_ids(shaped)? {
-            None => vec![Rows::All(self.rows)],
+            None => vec![Rows::All(self.header.rows)],
             Some(ids) => {
                 let mut lists: Vec<Vec<u32>> = shaped.shapes.iter().map(|(_, n, _)| Vec::with_capacity(*n)).collect();
                 for (row, id) in (0..).zip(ids) {
@@ -567,7 +418,7 @@ impl RowGroup {
         kept: &OnceLock<Vec<(u16, u16)>>,
         row: u32,
     ) -> Result<(usize, usize), Error> {
-        if shaped.ids.is_none() && (row as usize) < self.rows {
+        if shaped.ids.is_none() && (row as usize) < self.header.rows {
             return Ok((0, row as usize));
         }
         let places = match kept.get() {
@@ -592,27 +443,27 @@ impl RowGroup {
 
     /// The skeletons of the lines with their rows.
     pub fn skeletons(&self) -> Result<Vec<SkeletonRows<'_>>, Error> {
-        let rows = self.rows_of(&self.lines, &self.line_rows)?;
-        let with_rows = self.lines.shapes.iter().zip(rows);
+        let rows = self.rows_of(&self.header.lines, &self.line_rows)?;
+        let with_rows = self.header.lines.shapes.iter().zip(rows);
         Ok(with_rows.map(|((skeleton, _, nodes), rows)| SkeletonRows { group: self, skeleton, rows, nodes }).collect())
     }
 
     /// The sets of names of structured metadata with their rows.
     pub fn metadata_sets(&self) -> Result<Vec<MetadataRows<'_>>, Error> {
-        let rows = self.rows_of(&self.metadata, &self.metadata_rows)?;
-        let with_rows = self.metadata.shapes.iter().zip(rows);
+        let rows = self.rows_of(&self.header.metadata, &self.metadata_rows)?;
+        let with_rows = self.header.metadata.shapes.iter().zip(rows);
         Ok(with_rows.map(|((names, _, nodes), rows)| MetadataRows { group: self, names, rows, nodes }).collect())
     }
 
     /// Which of the [`RowGroup::skeletons`] a row's line has, and the row's place among its rows.
     pub fn skeleton_at(&self, row: u32) -> Result<(usize, usize), Error> {
-        self.place_of(&self.lines, &self.line_places, row)
+        self.place_of(&self.header.lines, &self.line_places, row)
     }
 
     /// Appends the line of a row.
     pub fn line_into(&self, row: u32, out: &mut String) -> Result<(), Error> {
         let (shape, place) = self.skeleton_at(row)?;
-        let Some((skeleton, _, nodes)) = self.lines.shapes.get(shape) else { return Ok(()) };
+        let Some((skeleton, _, nodes)) = self.header.lines.shapes.get(shape) else { return Ok(()) };
         skeleton.fill(out, |v, out| {
             let node = nodes.get(v).ok_or_else(|| self.damaged("a variable has no column"))?;
             self.decoded(node)?.push_to(place, out);
@@ -623,8 +474,8 @@ impl RowGroup {
     /// The structured metadata of a row, `detected_level` included.
     pub fn metadata_of(&self, row: u32) -> Result<Labels, Error> {
         let level = self.levels()?.get(row);
-        let (shape, place) = self.place_of(&self.metadata, &self.metadata_places, row)?;
-        let Some((names, _, nodes)) = self.metadata.shapes.get(shape) else { return Ok(Labels::empty()) };
+        let (shape, place) = self.place_of(&self.header.metadata, &self.metadata_places, row)?;
+        let Some((names, _, nodes)) = self.header.metadata.shapes.get(shape) else { return Ok(Labels::empty()) };
         if names.is_empty() {
             return Ok(detect::with_level(&Labels::empty(), level));
         }
@@ -645,9 +496,9 @@ impl RowGroup {
             };
             inner + node.decoded.get().map_or(0, |c| c.memory_bytes())
         }
-        let lines: usize = self.lines.shapes.iter().flat_map(|(_, _, nodes)| nodes).map(of).sum();
-        let metadata: usize = self.metadata.shapes.iter().flat_map(|(_, _, nodes)| nodes).map(of).sum();
-        lines + metadata + self.rows * 20
+        let lines: usize = self.header.lines.shapes.iter().flat_map(|(_, _, nodes)| nodes).map(of).sum();
+        let metadata: usize = self.header.metadata.shapes.iter().flat_map(|(_, _, nodes)| nodes).map(of).sum();
+        lines + metadata + self.header.rows * 20
     }
 
     fn decoded<'g>(&self, node: &'g Node) -> Result<&'g Arc<Column>, Error> {

@@ -108,10 +108,7 @@ fn may_hold(kind: VariableKind, text: &str) -> bool {
             text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E'))
         }
         VariableKind::LogfmtBare => !text.bytes().any(|b| b <= b' ' || matches!(b, b'"' | b'=' | b'\\')),
-        VariableKind::JsonString
-        | VariableKind::JsonArray
-        | VariableKind::LogfmtQuoted
-        | VariableKind::Line => true,
+        VariableKind::JsonString | VariableKind::JsonArray | VariableKind::LogfmtQuoted | VariableKind::Line => true,
     }
 }
 
@@ -168,8 +165,7 @@ pub(in crate::logs) fn select(
 fn evaluate(shape: &SkeletonRows<'_>, filter: &LineFilter) -> Result<Known, Error> {
     let sure = |found| Known { found, unsure: false };
     let contains = |needle: &str| {
-        let parts: Vec<Part<'_>> =
-            (0..shape.skeleton().variables().len()).filter_map(|v| shape.part(v)).collect();
+        let parts: Vec<Part<'_>> = (0..shape.skeleton().variables().len()).filter_map(|v| shape.part(v)).collect();
         contains(shape.skeleton(), &parts, shape.len(), needle)
     };
     Ok(match filter {
@@ -247,8 +243,7 @@ fn part_contains(part: &Part<'_>, needle: &str) -> Result<Option<Found>, Error> 
     };
     let mut set = RowSet::none(part.len());
     for shape in inner {
-        let parts: Vec<Part<'_>> =
-            (0..shape.skeleton.variables().len()).filter_map(|v| shape.part(v)).collect();
+        let parts: Vec<Part<'_>> = (0..shape.skeleton.variables().len()).filter_map(|v| shape.part(v)).collect();
         let at = |place: u32| shape.places.get(place as usize).copied().unwrap_or(u32::MAX);
         match contains(shape.skeleton, &parts, shape.places.len(), needle)? {
             None => return Ok(None),

@@ -130,7 +130,11 @@ mod tests {
             ("a1 ", Kind::Text, "# "),
             ("ünï7 x", Kind::Text, "# x"),
             ("x 7 b", Kind::Text, "x # b"),
-            (r#"{"a":"x","b":-1.5e3, "c":[1,{"d":2}],"e":{"f":null,"g":true}}"#, Kind::Json, r##"{"a":"#","b":#, "c":#,"e":{"f":null,"g":true}}"##),
+            (
+                r#"{"a":"x","b":-1.5e3, "c":[1,{"d":2}],"e":{"f":null,"g":true}}"#,
+                Kind::Json,
+                r##"{"a":"#","b":#, "c":#,"e":{"f":null,"g":true}}"##,
+            ),
             (" {} \r\n", Kind::Json, " {} \r\n"),
             (r#"{"a":"\"\u00e4","":""}"#, Kind::Json, r##"{"a":"#","":"#"}"##),
             (r#"{"a":01}"#, Kind::Text, r##"{"a":#}"##),

@@ -61,9 +61,12 @@ fn read(group: &RowGroup) -> Result<Vec<Row>, crate::logs::Error> {
 fn line() -> impl Strategy<Value = String> {
     let ip = (0..4u8, 0..255u8).prop_map(|(a, b)| format!("10.0.{a}.{b}"));
     prop_oneof![
-        (ip.clone(), 0..99u32, 200..204u32).prop_map(|(ip, q, s)| format!("{ip} - - \"GET /a?q={q} HTTP/1.1\" {s} 0{q}")),
+        (ip.clone(), 0..99u32, 200..204u32)
+            .prop_map(|(ip, q, s)| format!("{ip} - - \"GET /a?q={q} HTTP/1.1\" {s} 0{q}")),
         (any::<u128>(), ip, 0..5u32, prop::sample::select(vec!["a b", "", "x\\\"y", "ünï 7"])).prop_map(
-            |(id, ip, n, msg)| format!("{{\"id\":\"{id:032x}\",\"ip\":\"{ip}\",\"n\":{n},\"msg\":\"{msg}\",\"l\":[{n}]}}")
+            |(id, ip, n, msg)| format!(
+                "{{\"id\":\"{id:032x}\",\"ip\":\"{ip}\",\"n\":{n},\"msg\":\"{msg}\",\"l\":[{n}]}}"
+            )
         ),
         (0..9u32, any::<i64>()).prop_map(|(a, b)| format!("level=info a={a} msg=\"took {a}ms for user{b}\" b={b}")),
         (any::<f32>(), 0..9u32).prop_map(|(f, w)| format!("value {f} {}", "w".repeat(w as usize))),
@@ -157,7 +160,13 @@ fn columns_have_the_form_that_suits_them() {
         )
     };
     let rows: Vec<Row> = (0..1000)
-        .map(|i| Row { ordinal: 0, timestamp: i as i64, level: 3, line: line(i), metadata: detect::with_level(&Labels::empty(), 3) })
+        .map(|i| Row {
+            ordinal: 0,
+            timestamp: i as i64,
+            level: 3,
+            line: line(i),
+            metadata: detect::with_level(&Labels::empty(), 3),
+        })
         .collect();
     let (bytes, entry) = written(&rows);
     let group = opened(&bytes, &entry).unwrap();

@@ -53,10 +53,7 @@ impl<W: Write> Write for Counted<'_, W> {
 
 impl<'w, W: Write> FieldWriter<'w, W> {
     fn new(out: &'w mut W) -> io::Result<Self> {
-        Ok(FieldWriter {
-            dictionary: TermDictionaryBuilder::create(Counted { out, bytes: 0 })?,
-            postings: Vec::new(),
-        })
+        Ok(FieldWriter { dictionary: TermDictionaryBuilder::create(Counted { out, bytes: 0 })?, postings: Vec::new() })
     }
 
     /// Ends a term whose blocks were appended to `self.postings` from `start` on.
@@ -115,10 +112,7 @@ pub(in crate::logs) fn merge<W: Write>(sources: &[(&TokenIndex, u32)], out: &mut
     Ok(Built { word_terms_bytes, id_terms_bytes, word_postings, id_postings, trigrams })
 }
 
-fn merge_fields<W: Write>(
-    fields: &[((&TermDictionary, &[u8]), u32)],
-    out: &mut W,
-) -> io::Result<(u64, Vec<u8>)> {
+fn merge_fields<W: Write>(fields: &[((&TermDictionary, &[u8]), u32)], out: &mut W) -> io::Result<(u64, Vec<u8>)> {
     let mut field = FieldWriter::new(out)?;
     let mut streams: Vec<TermStreamer<'_>> =
         fields.iter().map(|((dictionary, _), _)| dictionary.stream()).collect::<io::Result<_>>()?;
