@@ -373,6 +373,7 @@ impl Store {
         if batch.is_empty() {
             return Ok(pushed);
         }
+        batch.shrink();
         let payload = batch.encode();
         pushed.accepted = batch.len() as u64;
         let line_bytes = batch.line_bytes() as u64;

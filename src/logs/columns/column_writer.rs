@@ -43,31 +43,14 @@ const ZSTD_LEVEL: i32 = 1;
 
 type Hasher = BuildHasherDefault<Xxh3Default>;
 
-/// The rows of a column: which blocks of the index they lie in.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum RowsOf<'a> {
-    /// All rows of the group.
-    All(usize),
-    /// These, ascending.
-    List(&'a [u32]),
+/// The block of the row at a place.
+fn block_of(rows: &[u32], place: usize) -> u32 {
+    rows.get(place).map_or(0, |row| row / limits::BLOCK_ROWS)
 }
 
-impl RowsOf<'_> {
-    fn block(self, place: usize) -> u32 {
-        let row = match self {
-            RowsOf::All(_) => place as u32,
-            RowsOf::List(rows) => rows.get(place).copied().unwrap_or(0),
-        };
-        row / limits::BLOCK_ROWS
-    }
-
-    /// A bit for each block with at least one of the rows.
-    pub fn blocks(self) -> u32 {
-        match self {
-            RowsOf::All(n) => (0..(n as u32).div_ceil(limits::BLOCK_ROWS)).fold(0, |m, b| m | 1 << b),
-            RowsOf::List(rows) => rows.iter().fold(0, |m, r| m | 1 << (r / limits::BLOCK_ROWS)),
-        }
-    }
+/// A bit for each block of the group with at least one of the rows.
+pub(super) fn blocks_of(rows: &[u32]) -> u32 {
+    rows.iter().fold(0, |blocks, row| blocks | 1 << (row / limits::BLOCK_ROWS))
 }
 
 /// Rows told apart by shape.
@@ -222,7 +205,7 @@ impl ColumnWriter {
                 let mut spans = std::mem::take(&mut self.spans);
                 spans.clear();
                 spans.extend(shape.spans.iter().skip(v).step_by(shape.variables));
-                self.column(text, &spans, RowsOf::List(&shape.rows), true, tokens);
+                self.column(text, &spans, &shape.rows, true, tokens);
                 self.spans = spans;
             }
         }
@@ -241,7 +224,7 @@ impl ColumnWriter {
     }
 
     /// Writes one column in the form that suits it.
-    pub fn column(&mut self, text: &[u8], spans: &[Span], rows: RowsOf<'_>, may_split: bool, tokens: &mut BlockTokens) {
+    pub fn column(&mut self, text: &[u8], spans: &[Span], rows: &[u32], may_split: bool, tokens: &mut BlockTokens) {
         let Some(first) = spans.first().map(|s| slice(text, s)) else {
             self.header.push(CONSTANT);
             return put_bytes(&mut self.header, b"");
@@ -249,7 +232,7 @@ impl ColumnWriter {
         if spans.iter().all(|s| slice(text, s) == first) {
             self.header.push(CONSTANT);
             put_bytes(&mut self.header, first);
-            return tokens.text(first, rows.blocks());
+            return tokens.text(first, blocks_of(rows));
         }
         if self.try_integers(text, spans, rows, tokens)
             || self.try_dictionary(text, spans, rows, tokens)
@@ -262,11 +245,11 @@ impl ColumnWriter {
         self.put_texts(spans.iter().map(|s| slice(text, s)));
         self.end_chunk();
         for (place, span) in spans.iter().enumerate() {
-            tokens.text(slice(text, span), 1 << rows.block(place));
+            tokens.text(slice(text, span), 1 << block_of(rows, place));
         }
     }
 
-    fn try_integers(&mut self, text: &[u8], spans: &[Span], rows: RowsOf<'_>, tokens: &mut BlockTokens) -> bool {
+    fn try_integers(&mut self, text: &[u8], spans: &[Span], rows: &[u32], tokens: &mut BlockTokens) -> bool {
         let mut values = std::mem::take(&mut self.integers);
         values.clear();
         let first_len = spans.first().map_or(0, |(s, e)| e - s);
@@ -292,13 +275,13 @@ impl ColumnWriter {
         if whole && !few {
             self.header.extend([INTEGERS, width]);
             self.integers(&values);
-            tokens.integers(&values, width, |place| rows.block(place));
+            tokens.integers(&values, width, |place| block_of(rows, place));
         }
         self.integers = values;
         whole && !few
     }
 
-    fn try_dictionary(&mut self, text: &[u8], spans: &[Span], rows: RowsOf<'_>, tokens: &mut BlockTokens) -> bool {
+    fn try_dictionary(&mut self, text: &[u8], spans: &[Span], rows: &[u32], tokens: &mut BlockTokens) -> bool {
         let mut by_value: HashMap<&[u8], u32, Hasher> = HashMap::default();
         let sample = spans.len().min(SAMPLE);
         let step = spans.len() / sample.max(1);
@@ -327,7 +310,7 @@ impl ColumnWriter {
             };
             codes.push(code);
             if let Some(b) = blocks.get_mut(code as usize) {
-                *b |= 1 << rows.block(place);
+                *b |= 1 << block_of(rows, place);
             }
         }
         self.header.push(DICTIONARY);
@@ -342,7 +325,7 @@ impl ColumnWriter {
         true
     }
 
-    fn try_hex(&mut self, text: &[u8], spans: &[Span], rows: RowsOf<'_>, tokens: &mut BlockTokens) -> bool {
+    fn try_hex(&mut self, text: &[u8], spans: &[Span], rows: &[u32], tokens: &mut BlockTokens) -> bool {
         let len = spans.first().map_or(0, |(s, e)| e - s);
         if len < 8 || len % 2 == 1 || spans.iter().any(|(s, e)| e - s != len) {
             return false;
@@ -365,13 +348,13 @@ impl ColumnWriter {
         put_u64(&mut self.header, u64::from(len));
         self.end_chunk();
         for (place, span) in spans.iter().enumerate() {
-            tokens.text(slice(text, span), 1 << rows.block(place));
+            tokens.text(slice(text, span), 1 << block_of(rows, place));
         }
         true
     }
 
     /// Takes the values apart as texts are; worth it when nearly all have one of a few shapes.
-    fn try_split(&mut self, text: &[u8], spans: &[Span], rows: RowsOf<'_>, tokens: &mut BlockTokens) -> bool {
+    fn try_split(&mut self, text: &[u8], spans: &[Span], rows: &[u32], tokens: &mut BlockTokens) -> bool {
         if spans.len() < SPLIT_FROM {
             return false;
         }
@@ -396,17 +379,15 @@ impl ColumnWriter {
         self.put_shapes(&shapes);
         for shape in &mut shapes.shapes {
             // From places in this column to rows of the group.
-            if let RowsOf::List(list) = rows {
-                for row in &mut shape.rows {
-                    *row = list.get(*row as usize).copied().unwrap_or(0);
-                }
+            for row in &mut shape.rows {
+                *row = rows.get(*row as usize).copied().unwrap_or(0);
             }
-            tokens.skeleton(&shape.key, RowsOf::List(&shape.rows).blocks());
+            tokens.skeleton(&shape.key, blocks_of(&shape.rows));
             let mut part = Vec::with_capacity(shape.rows.len());
             for v in 0..shape.variables {
                 part.clear();
                 part.extend(shape.spans.iter().skip(v).step_by(shape.variables));
-                self.column(text, &part, RowsOf::List(&shape.rows), false, tokens);
+                self.column(text, &part, &shape.rows, false, tokens);
             }
         }
         true

@@ -7,7 +7,7 @@
 //! The chunks stand in the order in which the header names them; a chunk is named by its length and its CRC32C. The header is
 //! described in `docs/storage-format.md`.
 
-use super::column_writer::{ColumnWriter, RowsOf, Shapes};
+use super::column_writer::{ColumnWriter, Shapes, blocks_of};
 use super::packed;
 use super::skeleton::Kind;
 use super::split::{Split, split_line, split_raw};
@@ -185,7 +185,7 @@ impl GroupWriter {
         w.integers(&sizes);
         w.shapes(&self.text, &self.lines, tokens, |tokens, shape| {
             if shape.key.first() != Some(&(Kind::Raw as u8)) {
-                tokens.skeleton(&shape.key, RowsOf::List(&shape.rows).blocks());
+                tokens.skeleton(&shape.key, blocks_of(&shape.rows));
             }
         });
         tokens.pause(true);
