@@ -5,7 +5,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::record::{self, Compression, MAX_PAYLOAD};
+use super::record::{Compression, Encoder, MAX_PAYLOAD};
 use super::segment::{self, HEADER, WalPosition};
 use crate::disk::atomic_file;
 
@@ -43,6 +43,7 @@ struct Inner {
     file: File,
     position: WalPosition,
     buffer: Vec<u8>,
+    encoder: Encoder,
     unsynced: bool,
     /// Set when a failed write could not be taken back: the next append begins a new segment first.
     torn: bool,
@@ -54,7 +55,8 @@ impl Wal {
         fs::create_dir_all(dir)?;
         let next = segment::list(dir)?.last().map_or(0, |n| n + 1).max(options.first_segment);
         let (file, position) = new_segment(dir, next)?;
-        let inner = Inner { file, position, buffer: Vec::new(), unsynced: false, torn: false };
+        let encoder = Encoder::new(options.compression);
+        let inner = Inner { file, position, buffer: Vec::new(), encoder, unsynced: false, torn: false };
         Ok(Wal { dir: dir.to_owned(), options, inner: Mutex::new(inner) })
     }
 
@@ -68,7 +70,7 @@ impl Wal {
         let mut inner = self.lock();
         let inner = &mut *inner;
         inner.buffer.clear();
-        record::encode(&mut inner.buffer, payload, self.options.compression);
+        inner.encoder.encode(&mut inner.buffer, payload);
         let full = inner.position.offset > HEADER.len() as u64
             && inner.position.offset + inner.buffer.len() as u64 > self.options.segment_bytes;
         if full || inner.torn {
