@@ -76,8 +76,6 @@ pub struct Count {
     pub matchers: Vec<Matcher>,
     /// Ascending times; bucket `i` is [`boundaries[i]`, `boundaries[i + 1]`).
     pub boundaries: Vec<TimestampNs>,
-    /// Only lines that satisfy all of these.
-    pub filters: Vec<LineHint>,
     /// Bytes of lines rather than lines.
     pub bytes: bool,
     /// Each `detected_level` of a stream by itself.
@@ -93,17 +91,6 @@ pub struct StreamCount {
     pub level: Option<Cow<'static, str>>,
     /// One for each bucket.
     pub counts: Vec<u64>,
-}
-
-/// What [`Storage::count`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// In no order.
-    pub rows: Vec<StreamCount>,
-    /// Lines that had to be read.
-    pub lines_read: u64,
-    /// Bytes of those lines.
-    pub bytes_read: u64,
 }
 
 /// What answering a query takes: what there is, and what is left of it once streams, times and terms are looked up.
@@ -159,9 +146,9 @@ pub trait FoldPart {
 
 /// A log store.
 pub trait Storage: Send + Sync {
-    /// Counts lines, if the store has a shorter way to do so; the counts are those that [`Storage::scan`] would give. Where
-    /// `go_on` says no, what is given has no meaning.
-    fn count(&self, _count: &Count, _go_on: &(dyn Fn() -> bool + Sync)) -> Result<Option<Counted>, StorageError> {
+    /// Counts lines without looking at each, if the store can; in no order. The counts are those that [`Storage::scan`]
+    /// would give.
+    fn count(&self, _count: &Count) -> Result<Option<Vec<StreamCount>>, StorageError> {
         Ok(None)
     }
 

@@ -1,5 +1,6 @@
 //! Row groups of the log store as LogQL takes rows in columns.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,10 +59,7 @@ pub struct GroupRows<'s> {
     selected: Option<RowSet>,
     shapes: &'s Shapes,
     sets: Vec<Set>,
-}
-
-fn failed(e: crate::logs::Error) -> StorageError {
-    StorageError(e.to_string())
+    failure: RefCell<Option<crate::logs::Error>>,
 }
 
 impl<'s> GroupRows<'s> {
@@ -79,8 +77,8 @@ impl<'s> GroupRows<'s> {
                 sets.push(Set { group_set: i, has_level: code != NO_LEVEL, places: None });
                 continue;
             }
-            let (with, without): (Vec<u32>, Vec<u32>) = (0..set.rows().len() as u32)
-                .partition(|place| levels.get(set.rows().get(*place as usize)) != NO_LEVEL);
+            let (with, without): (Vec<u32>, Vec<u32>) =
+                (0..set.rows().len() as u32).partition(|place| levels.get(set.rows().get(*place as usize)) != NO_LEVEL);
             let all = with.is_empty() || without.is_empty();
             for (has_level, places) in [(true, with), (false, without)] {
                 if !places.is_empty() {
@@ -88,7 +86,18 @@ impl<'s> GroupRows<'s> {
                 }
             }
         }
-        Ok(GroupRows { group, parts, selected, shapes, sets })
+        Ok(GroupRows { group, parts, selected, shapes, sets, failure: RefCell::default() })
+    }
+
+    /// What a column could not be read for.
+    pub fn failure(&self) -> Option<crate::logs::Error> {
+        self.failure.take()
+    }
+
+    fn failed(&self, e: crate::logs::Error) -> StorageError {
+        let told = StorageError(e.to_string());
+        self.failure.replace(Some(e));
+        told
     }
 }
 
@@ -164,16 +173,16 @@ impl RowBlock for GroupRows<'_> {
     }
 
     fn timestamps(&self) -> Result<&[TimestampNs], StorageError> {
-        self.group.timestamps().map_err(failed)
+        self.group.timestamps().map_err(|e| self.failed(e))
     }
 
     fn line_bytes(&self) -> Result<Vec<u32>, StorageError> {
-        let sizes = self.group.line_bytes().map_err(failed)?;
+        let sizes = self.group.line_bytes().map_err(|e| self.failed(e))?;
         Ok((0..self.group.rows() as u32).map(|row| sizes.get(row)).collect())
     }
 
     fn shapes(&self) -> Result<Vec<ShapeRows>, StorageError> {
-        let shapes = self.group.skeletons().map_err(failed)?;
+        let shapes = self.group.skeletons().map_err(|e| self.failed(e))?;
         let rows = |s: &columns::SkeletonRows<'_>| ShapeRows {
             shape: self.shapes.of(s.skeleton()),
             rows: rows_of(s.rows(), self.group.rows()),
@@ -182,13 +191,13 @@ impl RowBlock for GroupRows<'_> {
     }
 
     fn column(&self, shape: usize, variable: usize) -> Result<Column, StorageError> {
-        let shapes = self.group.skeletons().map_err(failed)?;
+        let shapes = self.group.skeletons().map_err(|e| self.failed(e))?;
         let shape = shapes.get(shape).ok_or_else(|| StorageError("a shape is missing".to_owned()))?;
-        Ok(column(shape.column(variable).map_err(failed)?))
+        Ok(column(shape.column(variable).map_err(|e| self.failed(e))?))
     }
 
     fn metadata(&self) -> Result<Vec<MetadataRows>, StorageError> {
-        let of_group = self.group.metadata_sets().map_err(failed)?;
+        let of_group = self.group.metadata_sets().map_err(|e| self.failed(e))?;
         let set = |s: &Set| {
             let group_set = of_group.get(s.group_set)?;
             let mut names: Vec<String> = group_set.names().iter().map(ToString::to_string).collect();
@@ -207,13 +216,13 @@ impl RowBlock for GroupRows<'_> {
 
     fn metadata_column(&self, set: usize, name: usize) -> Result<Column, StorageError> {
         let missing = || StorageError("a set of metadata is missing".to_owned());
-        let of_group = self.group.metadata_sets().map_err(failed)?;
+        let of_group = self.group.metadata_sets().map_err(|e| self.failed(e))?;
         let set = self.sets.get(set).ok_or_else(missing)?;
         let group_set = of_group.get(set.group_set).ok_or_else(missing)?;
         if set.has_level && name == group_set.names().len() {
             return self.levels(set, group_set);
         }
-        let whole = column(group_set.column(name).map_err(failed)?);
+        let whole = column(group_set.column(name).map_err(|e| self.failed(e))?);
         Ok(match &set.places {
             None => whole,
             Some(places) => at_places(whole, places),
@@ -221,17 +230,17 @@ impl RowBlock for GroupRows<'_> {
     }
 
     fn line_into(&self, row: u32, line: &mut String) -> Result<(), StorageError> {
-        self.group.line_into(row, line).map_err(failed)
+        self.group.line_into(row, line).map_err(|e| self.failed(e))
     }
 
     fn metadata_of(&self, row: u32) -> Result<Labels, StorageError> {
-        self.group.metadata_of(row).map_err(failed)
+        self.group.metadata_of(row).map_err(|e| self.failed(e))
     }
 }
 
 impl GroupRows<'_> {
     fn levels(&self, set: &Set, group_set: &columns::MetadataRows<'_>) -> Result<Column, StorageError> {
-        let levels = self.group.levels().map_err(failed)?;
+        let levels = self.group.levels().map_err(|e| self.failed(e))?;
         let name = |code: u8| detect::level_name(code).unwrap_or_default().to_owned();
         if let Some(code) = levels.constant() {
             return Ok(Column::Constant(name(code)));
@@ -241,7 +250,8 @@ impl GroupRows<'_> {
             None => (0..group_set.rows().len()).map(code).collect(),
             Some(places) => places.iter().map(|p| code(*p as usize)).collect(),
         };
-        let names: Vec<String> = (0..=u8::MAX).map_while(|c| (usize::from(c) <= detect::LEVELS.len()).then(|| name(c))).collect();
+        let names: Vec<String> =
+            (0..=u8::MAX).map_while(|c| (usize::from(c) <= detect::LEVELS.len()).then(|| name(c))).collect();
         Ok(Column::Dictionary { values: Arc::new(names), codes })
     }
 }

@@ -1,6 +1,7 @@
 //! Queries as a service: the engines over the stores, on the CPU pool, with permits, cancelled when the caller goes away.
 
 pub mod log_queries;
+mod log_rows;
 pub mod log_storage;
 #[cfg(test)]
 mod log_tests;

@@ -240,6 +240,9 @@ async fn query_logs_explains() {
     assert!(out.contains("\"u3\"") && out.contains("plan of {app=\"web\"} |= \"u3\" | json"), "{out}");
     assert!(out.contains("  1 streams in") && out.contains("  5 rows, of which"), "{out}");
     assert!(out.contains("read 1 lines"), "{out}");
+    let query = "sum by (level) (count_over_time({app=\"web\"} | json [1m]))";
+    let out = campanile(&["query", "logs", "--server", &url, "--explain", query]);
+    assert!(out.contains("read 0 lines (0 bytes) and 5 rows without their lines"), "{out}");
 }
 
 #[tokio::test]
