@@ -123,18 +123,13 @@ impl Reading<'_> {
     fn give(&self, piece: &Piece<'_>, part: &mut dyn FoldPart) -> Result<ControlFlow<()>, StorageError> {
         match piece {
             Piece::Lines(lines) => {
-                let mut labels: Option<(StreamId, Labels)> = None;
+                let labels = self.snapshot.labels(lines.stream());
                 let mut flow = ControlFlow::Continue(());
-                lines
-                    .scan(&mut |e| {
-                        let labels = match &labels {
-                            Some((stream, labels)) if *stream == e.stream => labels,
-                            _ => &labels.insert((e.stream, self.snapshot.labels(e.stream))).1,
-                        };
-                        flow = part.line(&entry(&e, labels));
-                        flow
-                    })
-                    .map_err(failed)?;
+                let scanned = lines.scan(&mut |e| {
+                    flow = part.line(&entry(&e, &labels));
+                    flow
+                });
+                scanned.map_err(failed)?;
                 Ok(flow)
             }
             Piece::Group(group) => {
