@@ -43,6 +43,7 @@ impl RuleQueries {
             limit: 0,
             direction: Direction::Backward,
             interval_ns: 0,
+            explain: false,
         };
         let (output, _) = self.logs.run(query, Asker::inside("rules")).await.map_err(|e| e.to_string())?;
         match output {

@@ -4,6 +4,7 @@ mod alertmanager_client;
 mod check;
 mod notify;
 mod query;
+mod query_logs;
 mod routes;
 mod serve;
 mod silence;

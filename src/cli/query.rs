@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::cli::{fail, runtime};
+use crate::cli::{fail, query_logs, runtime};
 use crate::exec::{Clock, SystemClock};
 use crate::text::duration;
 
@@ -24,10 +24,10 @@ pub enum QueryCommand {
 pub struct ServerArgs {
     /// The server's URL.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
-    server: String,
+    pub(super) server: String,
     /// Print the server's JSON as it is.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Arguments of `query metrics`.
@@ -49,15 +49,21 @@ pub struct MetricsArgs {
 #[derive(Args)]
 pub struct LogsArgs {
     /// The LogQL expression.
-    expr: String,
+    pub(super) expr: String,
     #[command(flatten)]
-    server: ServerArgs,
+    pub(super) server: ServerArgs,
     /// How far back to look.
     #[arg(long, value_name = "DURATION", default_value = "1h")]
-    since: String,
-    /// The most lines to print.
+    pub(super) since: String,
+    /// The most lines to print; with --follow, of those that are there already.
     #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
+    pub(super) limit: usize,
+    /// Print how the query was answered: what was looked at, what was ruled out, how many lines were read.
+    #[arg(long, conflicts_with = "follow")]
+    pub(super) explain: bool,
+    /// Go on with lines as they come in, until interrupted.
+    #[arg(long, short)]
+    pub(super) follow: bool,
 }
 
 pub(super) fn run(command: &QueryCommand) -> ExitCode {
@@ -65,7 +71,7 @@ pub(super) fn run(command: &QueryCommand) -> ExitCode {
         r.block_on(async {
             match command {
                 QueryCommand::Metrics(a) => metrics(a).await,
-                QueryCommand::Logs(a) => logs(a).await,
+                QueryCommand::Logs(a) => query_logs::run(a).await,
             }
         })
     });
@@ -75,21 +81,30 @@ pub(super) fn run(command: &QueryCommand) -> ExitCode {
     }
 }
 
-/// Sends a GET and gives the body of a success; a failure's text becomes the error.
-async fn get(server: &ServerArgs, path: &str, params: &[(&str, String)]) -> anyhow::Result<String> {
+/// The URL of a path with parameters.
+pub(super) fn url_of(server: &ServerArgs, path: &str, params: &[(&str, String)]) -> String {
     let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
-    let url = format!("{}{path}?{query}", server.server.trim_end_matches('/'));
-    let response = reqwest::get(&url).await.with_context(|| format!("cannot reach {}", server.server))?;
+    format!("{}{path}?{query}", server.server.trim_end_matches('/'))
+}
+
+/// What an error answer says.
+pub(super) fn error_text(body: String) -> String {
+    serde_json::from_str::<Value>(&body)
+        .ok()
+        .and_then(|v| v.get("error").and_then(Value::as_str).map(str::to_owned))
+        .unwrap_or(body)
+}
+
+/// Sends a GET and gives the body of a success; a failure's text becomes the error.
+pub(super) async fn get(server: &ServerArgs, path: &str, params: &[(&str, String)]) -> anyhow::Result<String> {
+    let response =
+        reqwest::get(url_of(server, path, params)).await.with_context(|| format!("cannot reach {}", server.server))?;
     let status = response.status();
     let body = response.text().await?;
     if status.is_success() {
         return Ok(body);
     }
-    let message = serde_json::from_str::<Value>(&body)
-        .ok()
-        .and_then(|v| v.get("error").and_then(Value::as_str).map(str::to_owned))
-        .unwrap_or(body);
-    bail!("{status}: {message}")
+    bail!("{status}: {}", error_text(body))
 }
 
 async fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
@@ -143,7 +158,7 @@ fn seconds(ms: i64) -> String {
 }
 
 /// The second part of `[time, "value"]`.
-fn sample_value(pair: &Value) -> String {
+pub(super) fn sample_value(pair: &Value) -> String {
     match pair.get(1) {
         Some(Value::String(s)) => s.clone(),
         Some(other) => other.to_string(),
@@ -152,7 +167,7 @@ fn sample_value(pair: &Value) -> String {
 }
 
 /// `name{label="value"}` of a JSON object of labels.
-fn series_text(metric: &Value) -> String {
+pub(super) fn series_text(metric: &Value) -> String {
     let labels = crate::model::Labels::from_pairs(
         metric.as_object().into_iter().flatten().map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default())),
     );
@@ -162,45 +177,4 @@ fn series_text(metric: &Value) -> String {
     } else {
         format!("{}{rest}", labels.metric_name())
     }
-}
-
-async fn logs(args: &LogsArgs) -> anyhow::Result<()> {
-    let now = SystemClock.now_ns();
-    let since_ns = duration::parse_ms(&args.since)?.saturating_mul(1_000_000);
-    let params = [
-        ("query", args.expr.clone()),
-        ("start", (now - since_ns).to_string()),
-        ("end", now.to_string()),
-        ("limit", args.limit.to_string()),
-        ("direction", "backward".to_owned()),
-    ];
-    let body = get(&args.server, "/loki/api/v1/query_range", &params).await?;
-    if args.server.json {
-        println!("{body}");
-        return Ok(());
-    }
-    let answer: Value = serde_json::from_str(&body).context("the server's answer is no JSON")?;
-    let result = answer.pointer("/data/result").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if answer.pointer("/data/resultType").and_then(Value::as_str) != Some("streams") {
-        for series in result {
-            println!("{}", series_text(series.get("metric").unwrap_or(&Value::Null)));
-            for p in series.get("values").and_then(Value::as_array).into_iter().flatten() {
-                println!("  {} {}", p.get(0).unwrap_or(&Value::Null), sample_value(p));
-            }
-        }
-        return Ok(());
-    }
-    let mut lines: Vec<(i64, String)> = Vec::new();
-    for stream in result {
-        let labels = series_text(stream.get("stream").unwrap_or(&Value::Null));
-        for entry in stream.get("values").and_then(Value::as_array).into_iter().flatten() {
-            let time = entry.get(0).and_then(Value::as_str).and_then(|t| t.parse().ok()).unwrap_or_default();
-            lines.push((time, format!("{labels} {}", sample_value(entry))));
-        }
-    }
-    lines.sort_by_key(|l| l.0);
-    for (time, line) in lines {
-        println!("{} {line}", crate::model::time::rfc3339_ns(time));
-    }
-    Ok(())
 }

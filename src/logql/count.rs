@@ -1,15 +1,14 @@
 //! Range functions that only count, inside a `sum` that only looks at stream labels and the level: answered by the store's
-//! counts: without reading a line, or, with line filters, reading several streams at once.
+//! counts, without a look at each line.
 
 use std::collections::BTreeMap;
 
-use crate::logql::ast::{Grouping, LineMatch, NamedMatcher, RangeAggregation, RangeOp, Stage, StageKind};
+use crate::logql::ast::{Grouping, NamedMatcher, RangeAggregation, RangeOp, Stage, StageKind};
 use crate::logql::engine::{QueryError, Run};
 use crate::logql::range::Steps;
-use crate::logql::storage::{Count, LineHint, StreamCount};
+use crate::logql::storage::{Count, Direction, Select, StreamCount, hints_of};
 use crate::model::{Labels, LabelsBuilder};
 use crate::promql::series_set::{ABSENT, StepSeries, StepValues};
-use crate::text::go_regex::GoRegex;
 
 /// The structured metadata that a store counts by itself.
 const DETECTED_LEVEL: &str = "detected_level";
@@ -34,9 +33,7 @@ pub fn evaluate(
     if r.unwrap.is_some() || r.grouping.is_some() {
         return Ok(None);
     }
-    let Some(filters) = filters(&r.log.stages, by) else { return Ok(None) };
-    if bytes && !filters.is_empty() {
-        // Lines would be read twice, once for their number and once for their bytes.
+    if !all_pass(&r.log.stages, by) {
         return Ok(None);
     }
     let windows: Vec<(i64, i64)> = (0..steps.count)
@@ -51,14 +48,20 @@ pub fn evaluate(
     let mut count = Count {
         matchers: r.log.matchers.clone(),
         boundaries,
-        filters,
         bytes: false,
         by_level: by.iter().any(|l| l == DETECTED_LEVEL),
     };
-    if !count.filters.is_empty() && !streams_have(run, &count, by)? {
-        return Ok(None);
-    }
     let Some(lines) = counted(run, &count, by)? else { return Ok(None) };
+    if let (Some(start_ns), Some(end_ns)) = (count.boundaries.first(), count.boundaries.last()) {
+        let select = Select {
+            matchers: count.matchers.clone(),
+            start_ns: *start_ns,
+            end_ns: *end_ns,
+            direction: Direction::Forward,
+            hints: Vec::new(),
+        };
+        run.explain(&r.log, &select)?;
+    }
     // An empty line has no bytes, but it is there.
     let sizes = if bytes {
         count.bytes = true;
@@ -97,51 +100,29 @@ pub fn evaluate(
     Ok(Some(series.filter(|s| s.values.any_present()).collect()))
 }
 
-/// Whether the streams have all labels of `by` (the level aside), so that no lines are read in vain.
-fn streams_have(run: &Run<'_>, count: &Count, by: &[String]) -> Result<bool, QueryError> {
-    let boundaries = count.boundaries.first().into_iter().chain(count.boundaries.last()).copied().collect();
-    let all =
-        Count { matchers: count.matchers.clone(), boundaries, filters: Vec::new(), bytes: false, by_level: false };
-    let Some(found) = run.storage.count(&all, &|| true)? else { return Ok(false) };
-    let has = |row: &StreamCount| by.iter().all(|l| l == DETECTED_LEVEL || row.labels.get(l).is_some());
-    Ok(found.rows.iter().all(has))
-}
-
 /// Counts of the store, grouped; see [`grouped`].
 fn counted(run: &mut Run<'_>, count: &Count, by: &[String]) -> Result<Option<BTreeMap<Labels, Vec<u64>>>, QueryError> {
-    let asked = &*run;
-    let Some(found) = run.storage.count(count, &|| asked.check().is_ok())? else { return Ok(None) };
+    let Some(rows) = run.storage.count(count)? else { return Ok(None) };
     run.check()?;
-    run.stats.lines += found.lines_read;
-    run.stats.bytes += found.bytes_read;
-    Ok(grouped(&found.rows, by))
+    if !count.bytes {
+        run.stats.rows += rows.iter().flat_map(|r| &r.counts).sum::<u64>();
+    }
+    Ok(grouped(&rows, by))
 }
 
-/// The conditions that the stages put on lines, `None` if they do anything else that shows in the counts by `by`.
-fn filters(stages: &[Stage], by: &[String]) -> Option<Vec<LineHint>> {
-    let mut found = Vec::new();
-    for stage in stages {
-        match &stage.kind {
-            StageKind::LineFilter(f) => match (f.op, f.terms.as_slice()) {
-                (_, terms) if terms.iter().any(|t| t.is_ip) => return None,
-                (LineMatch::Contains, terms) if terms.iter().any(|t| t.text.is_empty()) => {}
-                (LineMatch::Contains, [term]) => found.push(LineHint::Contains(term.text.clone())),
-                (LineMatch::Regex, [term]) => found.push(LineHint::Regex(GoRegex::unanchored(&term.text).ok()?)),
-                _ => return None,
-            },
-            StageKind::Drop(list) => {
-                let name = |m: &NamedMatcher| match m {
-                    NamedMatcher::Name(n) => n.clone(),
-                    NamedMatcher::Matcher(m) => m.name().to_owned(),
-                };
-                if list.iter().any(|m| by.contains(&name(m))) {
-                    return None;
-                }
-            }
-            _ => return None,
-        }
-    }
-    Some(found)
+/// Whether the stages let every line pass and do nothing that shows in the counts by `by`.
+fn all_pass(stages: &[Stage], by: &[String]) -> bool {
+    stages.iter().all(|stage| match &stage.kind {
+        StageKind::LineFilter(f) => hints_of(f).is_some_and(|h| h.is_empty()),
+        StageKind::Drop(list) => list.iter().all(|m| {
+            let name = match m {
+                NamedMatcher::Name(n) => n,
+                NamedMatcher::Matcher(m) => m.name(),
+            };
+            !by.iter().any(|l| l == name)
+        }),
+        _ => false,
+    })
 }
 
 /// Counts up to each boundary, by the labels `by`. `None` where metadata of a line may have a say in one of them: where the

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// What stands for parts that differ.
 const PLACEHOLDER: &str = "<_>";
+/// What stands in a line for a part that is known to differ.
+pub const VARIES: &str = "\u{0}";
 /// Lines with more parts are cut there: the rest is one placeholder.
 const MAX_PARTS: usize = 160;
 /// So many first parts, by which lines are sorted before they are compared.
@@ -25,6 +27,13 @@ pub struct Pattern {
     pub text: String,
     /// Lines by time, in the steps the caller gave.
     pub samples: BTreeMap<i64, u64>,
+}
+
+impl Pattern {
+    /// How many lines it has.
+    pub fn lines(&self) -> u64 {
+        self.samples.values().sum()
+    }
 }
 
 struct Cluster {
@@ -59,7 +68,7 @@ fn parts(line: &str) -> Vec<Option<String>> {
         let delimiter = is_delimiter(first);
         let end = rest.find(|c| is_delimiter(c) != delimiter).unwrap_or(rest.len());
         let (part, tail) = rest.split_at(end);
-        let differs = !delimiter && part.bytes().any(|b| b.is_ascii_digit());
+        let differs = !delimiter && part.bytes().any(|b| b.is_ascii_digit() || b == 0);
         out.push((!differs).then(|| part.to_owned()));
         rest = tail;
     }
@@ -73,12 +82,24 @@ fn likeness(a: &[Option<String>], b: &[Option<String>]) -> f64 {
 }
 
 impl Miner {
-    /// Takes a line of the step `time`.
-    pub fn add(&mut self, time: i64, line: &str) {
+    /// Takes lines that are all like this one, with how many came in which step. [`VARIES`] stands in it for what differs
+    /// among them.
+    pub fn add(&mut self, line: &str, samples: impl IntoIterator<Item = (i64, u64)>) {
         let found = parts(line);
-        if found.is_empty() {
-            return;
+        if !found.is_empty() {
+            self.join(found, samples);
         }
+    }
+
+    /// Takes over what another has found.
+    pub fn absorb(&mut self, other: Miner) {
+        self.left_out += other.left_out;
+        for cluster in other.clusters {
+            self.join(cluster.parts, cluster.samples);
+        }
+    }
+
+    fn join(&mut self, found: Vec<Option<String>>, samples: impl IntoIterator<Item = (i64, u64)>) {
         let key = (found.len(), found.iter().take(PREFIX_PARTS).cloned().collect::<Vec<_>>());
         let group = self.groups.entry(key).or_default();
         let best = group
@@ -89,7 +110,7 @@ impl Miner {
         let at = match best {
             Some((i, _)) => i,
             None if self.clusters.len() >= MAX_PATTERNS => {
-                self.left_out += 1;
+                self.left_out += samples.into_iter().map(|(_, n)| n).sum::<u64>();
                 return;
             }
             None => {
@@ -104,7 +125,9 @@ impl Miner {
                     *kept = None;
                 }
             }
-            *cluster.samples.entry(time).or_default() += 1;
+            for (time, n) in samples {
+                *cluster.samples.entry(time).or_default() += n;
+            }
         }
     }
 
@@ -119,7 +142,7 @@ impl Miner {
             }
         }
         let mut all: Vec<Pattern> = by_text.into_iter().map(|(text, samples)| Pattern { text, samples }).collect();
-        all.sort_by_key(|p| std::cmp::Reverse(p.samples.values().sum::<u64>()));
+        all.sort_by_key(|p| std::cmp::Reverse(p.lines()));
         all
     }
 }
@@ -152,7 +175,7 @@ mod tests {
             (20, "level=info msg=\"disk is fine\" free=17"),
             (20, ""),
         ] {
-            miner.add(t, line);
+            miner.add(line, [(t, 1)]);
         }
         let found = miner.finish();
         let rows: Vec<_> = found.iter().map(|p| (p.text.as_str(), p.samples.clone())).collect();
@@ -169,7 +192,7 @@ mod tests {
     fn patterns_match_their_lines() {
         let lines = ["GET /a/1 200 in 5ms", "GET /b/22 404 in 17ms", "GET /c 500 in 1ms"];
         let mut miner = Miner::default();
-        lines.iter().for_each(|l| miner.add(0, l));
+        lines.iter().for_each(|l| miner.add(l, [(0, 1)]));
         for p in miner.finish() {
             let filter = crate::logql::stages::pattern::Pattern::filter(&p.text).unwrap();
             assert!(lines.iter().any(|l| filter.is_match(l)), "{}", p.text);
@@ -182,10 +205,10 @@ mod tests {
         let words = |n: usize| (0..n).map(|_| "x").collect::<Vec<_>>().join(" ");
         for i in 0..MAX_PATTERNS + 10 {
             let tail: String = i.to_string().bytes().map(|b| char::from(b + 49)).collect();
-            miner.add(0, &format!("{tail} {tail} {}", words(i % 5)));
+            miner.add(&format!("{tail} {tail} {}", words(i % 5)), [(0, 1)]);
         }
         assert_eq!((miner.clusters.len(), miner.left_out), (MAX_PATTERNS, 10));
-        miner.add(0, &words(5000));
+        miner.add(&words(5000), [(0, 1)]);
         assert_eq!(parts(&words(5000)).len(), MAX_PARTS + 1);
     }
 }

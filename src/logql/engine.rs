@@ -1,15 +1,18 @@
 //! Runs LogQL queries.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::logql::ast::{Expr, LogExpr};
+use crate::logql::format;
 use crate::logql::labels::Category;
 use crate::logql::metric;
 use crate::logql::parse::{ParseError, parse};
+use crate::logql::patterns::{self, ByLevel};
 use crate::logql::stages::{Line, Pipeline};
-use crate::logql::storage::{Direction, Entry, Select, Storage, StorageError, line_hints};
+use crate::logql::storage::{Direction, Entry, Fold, Plan, Select, Storage, StorageError, line_hints};
 use crate::model::{Labels, TimestampNs};
 
 /// What bounds a query.
@@ -19,8 +22,8 @@ pub struct EngineOptions {
     pub max_entries: usize,
     /// The most series a metric query may give or hold.
     pub max_series: usize,
-    /// The most points a metric query may hold in memory.
-    pub max_points: usize,
+    /// The most bytes a query may hold in memory: lines, points, series.
+    pub max_bytes: u64,
     /// The longest a query may run.
     pub timeout: Duration,
 }
@@ -28,12 +31,7 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     /// Loki's own limits, but for series, where 500 is too few for a server with one user.
     fn default() -> Self {
-        EngineOptions {
-            max_entries: 5000,
-            max_series: 10_000,
-            max_points: 50_000_000,
-            timeout: Duration::from_secs(120),
-        }
+        EngineOptions { max_entries: 5000, max_series: 10_000, max_bytes: 512 << 20, timeout: Duration::from_secs(120) }
     }
 }
 
@@ -54,6 +52,8 @@ pub struct Query {
     pub direction: Direction,
     /// At least so many nanoseconds lie between a line and the next, over all streams; 0 for all lines.
     pub interval_ns: i64,
+    /// Whether [`Stats::plans`] are wanted.
+    pub explain: bool,
 }
 
 /// Labels of a line that may have empty values, sorted by name.
@@ -97,6 +97,13 @@ impl ResultEntry {
         }
         result
     }
+
+    /// Memory it takes up, about.
+    pub fn bytes(&self) -> u64 {
+        let pairs = [&self.stream, &self.metadata, &self.parsed];
+        let labels: usize = pairs.iter().flat_map(|p| p.iter()).map(|(n, v)| n.len() + v.len() + 64).sum();
+        (self.line.len() + labels + 128) as u64
+    }
 }
 
 /// A series of an answer: points in order of time.
@@ -122,7 +129,7 @@ pub enum Output {
 }
 
 /// How much work an answer was.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Lines read from the store.
     pub lines: u64,
@@ -130,6 +137,19 @@ pub struct Stats {
     pub bytes: u64,
     /// Seconds it took.
     pub seconds: f64,
+    /// Rows that were answered from their columns, without their lines.
+    pub rows: u64,
+    /// What each selector of the query took, if it was asked for: the selector with its stages, and the plan.
+    pub plans: Vec<(String, Plan)>,
+}
+
+impl Stats {
+    /// Adds the work of a part.
+    pub fn add(&mut self, part: &Stats) {
+        self.lines += part.lines;
+        self.bytes += part.bytes;
+        self.rows += part.rows;
+    }
 }
 
 /// Why a query failed.
@@ -168,6 +188,31 @@ pub enum QueryError {
     Storage(#[from] StorageError),
 }
 
+/// The memory of one query, over all its threads.
+#[derive(Debug)]
+pub struct Budget {
+    most: u64,
+    used: AtomicU64,
+}
+
+impl Budget {
+    fn new(most: u64) -> Self {
+        Budget { most, used: AtomicU64::new(0) }
+    }
+
+    /// Takes some of it; what is over ends the query.
+    pub fn take(&self, bytes: u64) -> Result<(), QueryError> {
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if used <= self.most {
+            return Ok(());
+        }
+        Err(QueryError::Limit(format!(
+            "the query holds more than {} MiB in memory; shorten the range, raise the step or aggregate by fewer labels",
+            self.most >> 20
+        )))
+    }
+}
+
 /// What is needed while a query runs: its bounds, and whether it should stop.
 pub struct Run<'a> {
     /// The store.
@@ -176,8 +221,12 @@ pub struct Run<'a> {
     pub options: &'a EngineOptions,
     deadline: Instant,
     cancelled: &'a AtomicBool,
+    /// What it may hold.
+    pub budget: Budget,
     /// Work done so far.
     pub stats: Stats,
+    /// Plans, if they are asked for.
+    plans: Option<Mutex<Vec<(String, Plan)>>>,
 }
 
 impl Run<'_> {
@@ -192,28 +241,52 @@ impl Run<'_> {
         }
     }
 
+    /// Notes what a log expression takes, if anybody asks.
+    pub fn explain(&self, log: &LogExpr, select: &Select) -> Result<(), QueryError> {
+        if let Some(plans) = &self.plans {
+            let plan = self.storage.plan(select)?;
+            plans
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((format::one_line(&Expr::Log(log.clone())), plan));
+        }
+        Ok(())
+    }
+
+    /// Gives all lines of a log expression in parts that run side by side.
+    pub fn fold(
+        &self,
+        log: &LogExpr,
+        (start_ns, end_ns): (TimestampNs, TimestampNs),
+        fold: &dyn Fold,
+    ) -> Result<(), QueryError> {
+        let select = Select {
+            matchers: log.matchers.clone(),
+            start_ns,
+            end_ns,
+            direction: Direction::Forward,
+            hints: line_hints(log),
+        };
+        self.explain(log, &select)?;
+        Ok(self.storage.fold(&select, fold)?)
+    }
+
     /// Runs every line of a log expression through its pipeline; `each` sees those that pass, with the text as it came.
     pub fn lines(
         &mut self,
         log: &LogExpr,
         (start_ns, end_ns): (TimestampNs, TimestampNs),
-        direction: Option<Direction>,
+        direction: Direction,
         mut each: impl FnMut(&Entry<'_>, &mut Line) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<(), QueryError> {
         /// How many lines are read between two looks at the clock.
         const CHECK_EVERY: u64 = 4096;
         let pipeline = Pipeline::compile(&log.stages).map_err(QueryError::Invalid)?;
-        let select = Select {
-            matchers: log.matchers.clone(),
-            start_ns,
-            end_ns,
-            direction: direction.unwrap_or_default(),
-            hints: line_hints(log),
-            any_order: direction.is_none(),
-        };
+        let select = Select { matchers: log.matchers.clone(), start_ns, end_ns, direction, hints: line_hints(log) };
+        self.explain(log, &select)?;
         let mut line = Line::default();
         let mut failed = None;
-        let mut stats = self.stats;
+        let mut stats = std::mem::take(&mut self.stats);
         let result = self.storage.scan(&select, &mut |entry| {
             stats.lines += 1;
             stats.bytes += entry.line.len() as u64;
@@ -247,9 +320,8 @@ pub fn run(
     query: &Query,
     cancelled: &AtomicBool,
 ) -> Result<(Output, Stats), QueryError> {
-    let begun = Instant::now();
-    let mut run = Run { storage, options, deadline: begun + options.timeout, cancelled, stats: Stats::default() };
-    let output = match parse(&query.expr)? {
+    let expr = parse(&query.expr)?;
+    with_run(storage, options, query, cancelled, |run| match &expr {
         Expr::Log(log) => {
             if query.limit > options.max_entries {
                 return Err(QueryError::Limit(format!(
@@ -257,11 +329,47 @@ pub fn run(
                     query.limit, options.max_entries
                 )));
             }
-            log_query(&mut run, &log, query).map(Output::Lines)
+            log_query(run, log, query).map(Output::Lines)
         }
-        Expr::Metric(m) => metric::evaluate(&mut run, &m, query),
-    }?;
+        Expr::Metric(m) => metric::evaluate(run, m, query),
+    })
+}
+
+/// The patterns of the lines of a log query, counted in steps. Line filters are minded, other stages are not.
+pub fn patterns(
+    storage: &dyn Storage,
+    options: &EngineOptions,
+    query: &Query,
+    cancelled: &AtomicBool,
+) -> Result<(ByLevel, Stats), QueryError> {
+    let Expr::Log(log) = parse(&query.expr)? else {
+        return Err(QueryError::Invalid("patterns are those of a log query, not of a metric query".to_owned()));
+    };
+    with_run(storage, options, query, cancelled, |run| {
+        patterns::mine(run, &log, (query.start_ns, query.end_ns), query.step_ns)
+    })
+}
+
+fn with_run<T>(
+    storage: &dyn Storage,
+    options: &EngineOptions,
+    query: &Query,
+    cancelled: &AtomicBool,
+    work: impl FnOnce(&mut Run<'_>) -> Result<T, QueryError>,
+) -> Result<(T, Stats), QueryError> {
+    let begun = Instant::now();
+    let mut run = Run {
+        storage,
+        options,
+        deadline: begun + options.timeout,
+        cancelled,
+        budget: Budget::new(options.max_bytes),
+        stats: Stats::default(),
+        plans: query.explain.then(Mutex::default),
+    };
+    let output = work(&mut run)?;
     let mut stats = run.stats;
+    stats.plans = run.plans.map(|p| p.into_inner().unwrap_or_else(PoisonError::into_inner)).unwrap_or_default();
     stats.seconds = begun.elapsed().as_secs_f64();
     Ok((output, stats))
 }
@@ -271,16 +379,19 @@ fn log_query(run: &mut Run<'_>, log: &LogExpr, query: &Query) -> Result<Vec<Resu
     if query.limit == 0 {
         return Ok(out);
     }
+    let budget = Budget::new(run.options.max_bytes);
     // With an interval: when the last line was given, whatever its stream.
     let mut last_given: Option<TimestampNs> = None;
-    run.lines(log, (query.start_ns, query.end_ns), Some(query.direction), |entry, line| {
+    run.lines(log, (query.start_ns, query.end_ns), query.direction, |entry, line| {
         if query.interval_ns > 0 {
             if last_given.is_some_and(|t| entry.timestamp.abs_diff(t) < query.interval_ns.unsigned_abs()) {
                 return Ok(ControlFlow::Continue(()));
             }
             last_given = Some(entry.timestamp);
         }
-        out.push(ResultEntry::of(entry, line));
+        let result = ResultEntry::of(entry, line);
+        budget.take(result.bytes())?;
+        out.push(result);
         Ok(if out.len() >= query.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     Ok(out)

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::logql::hints::Wanted;
 use crate::model::{Labels, LabelsBuilder};
 
 /// The label that says which stage failed on a line.
@@ -12,7 +13,7 @@ pub const ERROR: &str = "__error__";
 /// The label that says how it failed.
 pub const ERROR_DETAILS: &str = "__error_details__";
 /// What is appended to an extracted name that is taken by a stream label or by metadata.
-const EXTRACTED: &str = "_extracted";
+pub const EXTRACTED: &str = "_extracted";
 
 /// Where a label comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +43,21 @@ pub struct LineLabels {
     text: String,
     /// Whether a stage failed; a quick answer for the many lines without.
     has_error: bool,
+    /// What parsers are to extract.
+    wanted: Wanted,
+    /// Which of the first 64 names of `wanted` a stage has set, by bit.
+    found: u64,
 }
 
 impl LineLabels {
+    /// For queries that need only some of the labels which parsers find.
+    pub fn wanting(wanted: Wanted) -> Self {
+        LineLabels { wanted, ..LineLabels::default() }
+    }
+
     /// Begins a new line.
     pub fn reset(&mut self, stream: &Labels, metadata: &Labels) {
+        self.found = 0;
         self.stream = stream.clone();
         self.metadata = if metadata.iter().any(|(n, _)| stream.get(n).is_some()) {
             // A name that the stream has makes way, as a parsed one does.
@@ -102,8 +113,48 @@ impl LineLabels {
         start..self.text.len()
     }
 
+    /// Whether parsers have nothing (more) to do on this line.
+    pub fn is_complete(&self) -> bool {
+        match &self.wanted {
+            Wanted::All => false,
+            Wanted::Nothing => true,
+            Wanted::Only(names) => names.len() <= 64 && self.found.count_ones() as usize == names.len(),
+        }
+    }
+
+    /// Whether a field of this name may be needed.
+    pub fn wants(&self, name: &str) -> bool {
+        match &self.wanted {
+            Wanted::All | Wanted::Nothing => true,
+            Wanted::Only(names) => names.iter().any(|n| n == name || n.strip_suffix(EXTRACTED) == Some(name)),
+        }
+    }
+
+    /// Whether a field whose name begins like this may be needed.
+    pub fn wants_prefix(&self, prefix: &str) -> bool {
+        match &self.wanted {
+            Wanted::All | Wanted::Nothing => true,
+            Wanted::Only(names) => names.iter().any(|n| n.starts_with(prefix)),
+        }
+    }
+
+    fn note_found(&mut self, name: &str) {
+        if let Wanted::Only(names) = &self.wanted
+            && let Some(i) = names.iter().take(64).position(|n| n == name)
+        {
+            self.found |= 1 << i;
+        }
+    }
+
     /// Sets a label of a category.
     pub fn set(&mut self, category: Category, name: &str, value: &str) {
+        if category == Category::Parsed {
+            self.note_found(name);
+        }
+        self.put(category, name, value);
+    }
+
+    fn put(&mut self, category: Category, name: &str, value: &str) {
         let at = self.changes.iter().rposition(|c| self.slice(&c.name) == name);
         let value = Some(self.push_text(value));
         match at.and_then(|i| self.changes.get_mut(i)) {
@@ -119,13 +170,13 @@ impl LineLabels {
     }
 
     /// Takes a label that a parser found: a name that the stream or the metadata has gets `_extracted`; of equal names in one
-    /// line the first wins. Says whether it was taken.
+    /// line the first wins. Says whether it was taken; what nobody wants is not.
     pub fn extract(&mut self, name: &str, value: &str) -> bool {
-        if name.is_empty() {
+        if name.is_empty() || !self.wants(name) {
             return false;
         }
         if !self.is_base(name) {
-            if self.is_parsed(name) {
+            if self.is_parsed(name) || !self.is_listed(name) {
                 return false;
             }
             self.set(Category::Parsed, name, value);
@@ -135,14 +186,27 @@ impl LineLabels {
         self.text.push_str(name);
         self.text.push_str(EXTRACTED);
         let name = start..self.text.len();
-        let taken = self.changes.iter().any(|c| c.value.is_some() && self.slice(&c.name) == self.slice(&name));
-        if taken {
+        let suffixed = self.slice(&name);
+        let taken = self.changes.iter().any(|c| c.value.is_some() && self.slice(&c.name) == suffixed);
+        if taken || !self.is_listed(suffixed) {
             self.text.truncate(start);
             return false;
+        }
+        if let Wanted::Only(names) = &self.wanted
+            && let Some(i) = names.iter().take(64).position(|n| n == suffixed)
+        {
+            self.found |= 1 << i;
         }
         let value = Some(self.push_text(value));
         self.changes.push(Change { name, value, category: Category::Parsed });
         true
+    }
+
+    fn is_listed(&self, name: &str) -> bool {
+        match &self.wanted {
+            Wanted::All | Wanted::Nothing => true,
+            Wanted::Only(names) => names.iter().any(|n| n == name),
+        }
     }
 
     /// Removes a label, wherever it comes from.
@@ -164,8 +228,8 @@ impl LineLabels {
             return;
         }
         self.has_error = true;
-        self.set(Category::Parsed, ERROR, kind);
-        self.set(Category::Parsed, ERROR_DETAILS, details);
+        self.put(Category::Parsed, ERROR, kind);
+        self.put(Category::Parsed, ERROR_DETAILS, details);
     }
 
     /// Whether a stage failed on this line and nothing has taken the mark away.

@@ -104,7 +104,7 @@ fn one(run: &mut Run<'_>, expr: &MetricExpr, steps: Steps) -> Result<Value, Quer
     match &expr.kind {
         MetricKind::Literal(n) => Ok(Value::Number(*n)),
         MetricKind::VectorLiteral(n) => Ok(Value::Vector(SeriesSet::new(vec![constant(*n, steps)]))),
-        MetricKind::Range(r) => Ok(Value::Vector(SeriesSet::new(range::evaluate(run, r, None, steps)?))),
+        MetricKind::Range(r) => Ok(Value::Vector(SeriesSet::new(range::evaluate(run, r, steps)?))),
         MetricKind::Vector { op, param, grouping, expr } => {
             let set = match &expr.kind {
                 MetricKind::Range(r) if *op == VectorOp::Sum => below_sum(run, r, grouping.as_ref(), steps)?,
@@ -131,7 +131,7 @@ fn below_sum(
         return Ok(SeriesSet::new(series));
     }
     let inner = grouped_early(r, grouping);
-    Ok(SeriesSet::new(range::evaluate(run, inner.as_ref().unwrap_or(r), grouping, steps)?))
+    Ok(SeriesSet::new(range::evaluate(run, inner.as_ref().unwrap_or(r), steps)?))
 }
 
 /// The range function with the grouping of the sum around it, where that gives the same: sums of counts and sums can be formed

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use crate::logql::ast::{LineMatch, LogExpr, StageKind};
+use crate::logql::ast::{LineFilter, LineMatch, LogExpr, StageKind};
+use crate::logql::columns::RowBlock;
 use crate::model::{Labels, Matcher, TimestampNs};
 use crate::text::go_regex::GoRegex;
 
@@ -17,13 +18,20 @@ pub enum Direction {
     Forward,
 }
 
-/// A condition on lines that the store may use to read less. The engine applies all filters itself in any case.
+/// A condition on lines that the store may use to read less. The engine applies all filters itself to lines it gets; rows in
+/// columns satisfy all conditions already.
 #[derive(Clone, Debug)]
 pub enum LineHint {
     /// The line holds the text.
     Contains(String),
+    /// It does not.
+    NotContains(String),
     /// The line matches.
     Regex(GoRegex),
+    /// It does not.
+    NotRegex(GoRegex),
+    /// One of these holds.
+    AnyOf(Vec<LineHint>),
 }
 
 /// Which lines are wanted.
@@ -39,8 +47,6 @@ pub struct Select {
     pub direction: Direction,
     /// See [`LineHint`].
     pub hints: Vec<LineHint>,
-    /// Whether the order does not matter, as for counting.
-    pub any_order: bool,
 }
 
 /// One line as the store gives it.
@@ -70,8 +76,6 @@ pub struct Count {
     pub matchers: Vec<Matcher>,
     /// Ascending times; bucket `i` is [`boundaries[i]`, `boundaries[i + 1]`).
     pub boundaries: Vec<TimestampNs>,
-    /// Only lines that satisfy all of these.
-    pub filters: Vec<LineHint>,
     /// Bytes of lines rather than lines.
     pub bytes: bool,
     /// Each `detected_level` of a stream by itself.
@@ -89,52 +93,117 @@ pub struct StreamCount {
     pub counts: Vec<u64>,
 }
 
-/// What [`Storage::count`] found.
+/// What answering a query takes: what there is, and what is left of it once streams, times and terms are looked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// In no order.
-    pub rows: Vec<StreamCount>,
-    /// Lines that had to be read.
-    pub lines_read: u64,
-    /// Bytes of those lines.
-    pub bytes_read: u64,
+pub struct Plan {
+    /// Days that hold something of it.
+    pub partitions: u64,
+    /// Streams that do.
+    pub streams: u64,
+    /// Segments that do.
+    pub segments: u64,
+    /// Blocks of rows that do.
+    pub blocks: u64,
+    /// Those of them that the terms of line filters rule out.
+    pub blocks_ruled_out: u64,
+    /// Lines of the streams and the time.
+    pub rows: u64,
+    /// Those that have to be looked at.
+    pub rows_to_read: u64,
+    /// Those of them that can only be looked at line by line, as they are in memory or may be there twice.
+    pub rows_line_by_line: u64,
+    /// What the term dictionary was asked for.
+    pub terms: Vec<PlanTerm>,
+}
+
+/// A text that the term dictionary was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanTerm {
+    /// The text.
+    pub text: String,
+    /// Blocks that may hold it; `None` if the dictionary cannot tell.
+    pub blocks: Option<u64>,
+}
+
+/// What takes lines in parts that are worked on side by side.
+pub trait Fold: Sync {
+    /// Begins a part. The parts of one reading have different numbers; putting them together by number gives the same result
+    /// however the work was spread.
+    fn part(&self, index: usize) -> Box<dyn FoldPart + '_>;
+}
+
+/// One part of a [`Fold`].
+pub trait FoldPart {
+    /// Takes a line. After a break there will be no more.
+    fn line(&mut self, entry: &Entry<'_>) -> ControlFlow<()>;
+
+    /// Takes rows that lie in columns.
+    fn rows(&mut self, rows: &dyn RowBlock) -> Result<ControlFlow<()>, StorageError>;
+
+    /// All was given.
+    fn finish(self: Box<Self>);
 }
 
 /// A log store.
 pub trait Storage: Send + Sync {
-    /// Counts lines, if the store has a shorter way to do so; the counts are those that [`Storage::scan`] would give. Where
-    /// `go_on` says no, what is given has no meaning.
-    fn count(&self, _count: &Count, _go_on: &(dyn Fn() -> bool + Sync)) -> Result<Option<Counted>, StorageError> {
+    /// Counts lines without looking at each, if the store can; in no order. The counts are those that [`Storage::scan`]
+    /// would give.
+    fn count(&self, _count: &Count) -> Result<Option<Vec<StreamCount>>, StorageError> {
         Ok(None)
     }
 
     /// Gives the lines one after another until there are no more or `each` breaks off.
     fn scan(&self, select: &Select, each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), StorageError>;
+
+    /// Gives the lines in parts, in any order; the lines of one stream in one part come by time. A part that breaks off ends
+    /// alone.
+    fn fold(&self, select: &Select, fold: &dyn Fold) -> Result<(), StorageError> {
+        let mut part = fold.part(0);
+        self.scan(select, &mut |e| part.line(&e))?;
+        part.finish();
+        Ok(())
+    }
+
+    /// What answering would take, before anything is read.
+    fn plan(&self, _select: &Select) -> Result<Plan, StorageError> {
+        Ok(Plan::default())
+    }
 }
 
-/// The conditions that leading line filters of a pipeline put on stored lines. Behind a stage that rewrites the line nothing
-/// is known any more.
+/// The conditions that line filters of a pipeline put on stored lines. Behind a stage that rewrites the line nothing is known
+/// any more.
 pub fn line_hints(log: &LogExpr) -> Vec<LineHint> {
     let mut hints = Vec::new();
     for stage in &log.stages {
         match &stage.kind {
-            StageKind::LineFilter(f) => {
-                if let [term] = f.terms.as_slice()
-                    && !term.is_ip
-                {
-                    match f.op {
-                        LineMatch::Contains if !term.text.is_empty() => {
-                            hints.push(LineHint::Contains(term.text.clone()))
-                        }
-                        // A regex that does not compile was refused by the checker.
-                        LineMatch::Regex => hints.extend(GoRegex::unanchored(&term.text).ok().map(LineHint::Regex)),
-                        _ => {}
-                    }
-                }
-            }
+            StageKind::LineFilter(f) => hints.extend(hints_of(f).unwrap_or_default()),
             StageKind::LineFormat(_) | StageKind::Unpack | StageKind::Decolorize => break,
             _ => {}
         }
     }
     hints
+}
+
+/// The conditions that say exactly what a line filter says; `None` if there are none such.
+pub fn hints_of(filter: &LineFilter) -> Option<Vec<LineHint>> {
+    if filter.terms.iter().any(|t| t.is_ip) {
+        return None;
+    }
+    let negative = filter.op.is_negative();
+    let mut terms = Vec::new();
+    for term in &filter.terms {
+        terms.push(match filter.op {
+            LineMatch::Contains => LineHint::Contains(term.text.clone()),
+            LineMatch::NotContains => LineHint::NotContains(term.text.clone()),
+            // A regex that does not compile was refused by the checker.
+            LineMatch::Regex => LineHint::Regex(GoRegex::unanchored(&term.text).ok()?),
+            LineMatch::NotRegex => LineHint::NotRegex(GoRegex::unanchored(&term.text).ok()?),
+            LineMatch::Pattern | LineMatch::NotPattern => return None,
+        });
+    }
+    // Every line holds the empty text.
+    if terms.iter().any(|t| matches!(t, LineHint::Contains(text) if text.is_empty())) {
+        return Some(Vec::new());
+    }
+    Some(if negative || terms.len() == 1 { terms } else { vec![LineHint::AnyOf(terms)] })
 }

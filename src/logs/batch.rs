@@ -93,6 +93,12 @@ impl Batch {
         self.groups.iter().all(|g| g.entries.is_empty())
     }
 
+    /// Gives back memory that was only needed while the batch grew.
+    pub(super) fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.groups.iter_mut().for_each(|g| g.entries.shrink_to_fit());
+    }
+
     /// Gives each group its stream's number.
     pub(super) fn assign(&mut self, mut id: impl FnMut(&Labels) -> StreamId) {
         for g in &mut self.groups {

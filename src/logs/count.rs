@@ -1,18 +1,22 @@
-//! Counting entries for each stream and stretch of time, from the sort keys alone where that is exact.
+//! Counting entries for each stream and stretch of time, on all cores: from the directory of a segment where a row group's rows
+//! of a stream lie in one stretch, else from times, levels and sizes. Lines are built only for filters that cannot be told from
+//! columns.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 
-use tantivy::TantivyError;
+use rayon::prelude::*;
 
+use super::columns::{Levels, RowGroup, RowSet};
+use super::damage::leave_out;
 use super::detect;
 use super::error::Error;
 use super::filter::LineFilter;
-use super::merge_runs::{Positions, merge};
+use super::pieces::{GroupPiece, Piece};
 use super::scan::{Direction, ScanRequest, Selection};
-use super::snapshot::{Run, Snapshot, Source};
+use super::snapshot::Snapshot;
 use super::stream_index::StreamId;
+use crate::exec::cpu_pool;
 use crate::model::TimestampNs;
 
 /// What is added up.
@@ -53,68 +57,33 @@ pub struct CountRow {
 }
 
 impl Snapshot {
-    /// Counts entries or bytes; rows by stream, then level; streams without entries have none. Without filters nothing is read but sort keys
-    /// (and the lines of entries of equal stream and time, to tell doubles).
+    /// Counts entries or bytes; rows by stream, then level; streams without entries have none.
     pub fn count(&self, request: &CountRequest) -> Result<Vec<CountRow>, Error> {
         let (Some(start), Some(end)) = (request.boundaries.first(), request.boundaries.last()) else {
             return Ok(Vec::new());
         };
-        if !request.filters.is_empty() {
-            return self.count_by_reading(request, *start, *end);
-        }
-        let mut by_stream: BTreeMap<StreamId, Vec<Run<'_>>> = BTreeMap::new();
-        for run in self.runs(&self.select(&request.selection), *start, *end) {
-            by_stream.entry(run.stream).or_default().push(run);
-        }
-        let mut rows = Rows::new(request);
-        for (stream, mut runs) in by_stream {
-            runs.sort_by_key(|r| r.first);
-            // Runs that do not touch can be counted one by one.
-            let apart = runs.is_sorted_by(|a, b| a.last < b.first);
-            if apart {
-                for run in &runs {
-                    count_run(run, &mut rows)?;
-                }
-            } else {
-                let mut lines = self.lines();
-                merge(
-                    &runs,
-                    Direction::Forward,
-                    |run| Ok::<_, Error>(Positions::all(run)),
-                    |_, items| {
-                        for item in self.distinct(&runs, items, &mut lines)? {
-                            let Some(run) = runs.get(item.run) else { continue };
-                            rows.add_item(stream, run, item.position, item.timestamp);
-                        }
-                        Ok(ControlFlow::Continue(()))
-                    },
-                )?;
-            }
-        }
-        Ok(rows.finish())
-    }
-
-    fn count_by_reading(&self, request: &CountRequest, start: i64, end: i64) -> Result<Vec<CountRow>, Error> {
-        let scan = ScanRequest {
+        let pieces = self.pieces(&ScanRequest {
             selection: request.selection.clone(),
-            start_ns: start,
-            end_ns: end,
+            start_ns: *start,
+            end_ns: *end,
             direction: Direction::Forward,
             filters: request.filters.clone(),
             limit: None,
-        };
-        let rows = Mutex::new(Rows::new(request));
-        self.scan_streams(&scan, &|e| {
-            let level =
-                if request.by_level { e.metadata.get(detect::DETECTED_LEVEL).map_or(0, detect::level_code) } else { 0 };
-            let n = match request.measure {
-                Measure::Entries => 1,
-                Measure::Bytes => e.line.len() as u64,
-            };
-            rows.lock().unwrap_or_else(PoisonError::into_inner).add(e.stream, level, e.timestamp, n);
-            ControlFlow::Continue(())
         })?;
-        Ok(rows.into_inner().unwrap_or_else(PoisonError::into_inner).finish())
+        let new = || -> Result<Rows<'_>, Error> { Ok(Rows::new(request)) };
+        let rows: Result<Rows<'_>, Error> = cpu_pool::pool().install(|| {
+            let folded = pieces.list().par_iter().fold(new, |rows, piece| {
+                let mut rows = rows?;
+                rows.add_piece(piece)?;
+                Ok(rows)
+            });
+            folded.reduce(new, |a, b| {
+                let mut a = a?;
+                a.unite(b?);
+                Ok(a)
+            })
+        });
+        Ok(rows?.finish())
     }
 }
 
@@ -128,35 +97,136 @@ impl<'a> Rows<'a> {
         Rows { request, counts: BTreeMap::new() }
     }
 
-    fn bucket(&mut self, stream: StreamId, level: u8, bucket: usize) -> Option<&mut u64> {
+    fn of(&mut self, stream: StreamId, level: u8) -> &mut Vec<u64> {
         let buckets = self.request.boundaries.len() - 1;
-        self.counts.entry((stream, level)).or_insert_with(|| vec![0; buckets]).get_mut(bucket)
+        self.counts.entry((stream, level)).or_insert_with(|| vec![0; buckets])
+    }
+
+    /// The bucket a time is in.
+    fn bucket(&self, timestamp: TimestampNs) -> Option<usize> {
+        self.request.boundaries.partition_point(|b| *b <= timestamp).checked_sub(1)
     }
 
     fn add(&mut self, stream: StreamId, level: u8, timestamp: TimestampNs, n: u64) {
-        let after = self.request.boundaries.partition_point(|b| *b <= timestamp);
-        if let Some(count) = after.checked_sub(1).and_then(|i| self.bucket(stream, level, i)) {
+        if let Some(count) = self.bucket(timestamp).and_then(|i| self.of(stream, level).get_mut(i)) {
             *count += n;
         }
     }
 
-    /// Adds an entry by its columns.
-    fn add_item(&mut self, stream: StreamId, run: &Run<'_>, position: u32, timestamp: TimestampNs) {
-        let (level, bytes) = match &run.source {
-            Source::Memory { entries, .. } => {
-                entries.get(position as usize).map_or((detect::NO_LEVEL, 0), |e| (e.level, e.line_bytes()))
+    fn unite(&mut self, other: Rows<'_>) {
+        for (key, counts) in other.counts {
+            match self.counts.entry(key) {
+                std::collections::btree_map::Entry::Vacant(e) => {
+                    e.insert(counts);
+                }
+                std::collections::btree_map::Entry::Occupied(mut e) => {
+                    e.get_mut().iter_mut().zip(counts).for_each(|(a, b)| *a += b);
+                }
             }
-            Source::Segment { segment, .. } => match self.request.measure {
-                Measure::Entries => (segment.level(position), 1),
-                Measure::Bytes => (segment.level(position), segment.line_bytes(position)),
-            },
+        }
+    }
+
+    fn add_piece(&mut self, piece: &Piece<'_>) -> Result<(), Error> {
+        let lines = match piece {
+            Piece::Group(group) => {
+                let mut of_group = Rows::new(self.request);
+                match of_group.add_group(group) {
+                    Ok(()) => self.unite(of_group),
+                    Err(error) => leave_out(error)?,
+                }
+                return Ok(());
+            }
+            Piece::Lines(lines) => lines,
         };
-        let level = if self.request.by_level { level } else { detect::NO_LEVEL };
-        let n = match self.request.measure {
-            Measure::Entries => 1,
-            Measure::Bytes => bytes,
+        let request = self.request;
+        lines.scan(&mut |e| {
+            let level = if request.by_level {
+                e.metadata.get(detect::DETECTED_LEVEL).map_or(detect::NO_LEVEL, detect::level_code)
+            } else {
+                detect::NO_LEVEL
+            };
+            let n = match request.measure {
+                Measure::Entries => 1,
+                Measure::Bytes => e.line.len() as u64,
+            };
+            self.add(e.stream, level, e.timestamp, n);
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
+    fn add_group(&mut self, piece: &GroupPiece) -> Result<(), Error> {
+        let request = self.request;
+        let entries_only = request.measure == Measure::Entries && !request.by_level && request.filters.is_empty();
+        let mut group = None;
+        let mut selected = None;
+        for part in piece.parts() {
+            let one_bucket = self.bucket(part.first).filter(|b| Some(*b) == self.bucket(part.last));
+            if let (true, Some(bucket)) = (entries_only, one_bucket) {
+                if let Some(count) = self.of(part.stream, detect::NO_LEVEL).get_mut(bucket) {
+                    *count += part.rows.len() as u64;
+                }
+                continue;
+            }
+            let group = match &group {
+                Some(g) => g,
+                None => group.insert(piece.open()?),
+            };
+            if selected.is_none() && !request.filters.is_empty() {
+                selected = Some(piece.select(group)?);
+            }
+            if selected.as_ref().is_some_and(|s| s.is_empty()) {
+                return Ok(());
+            }
+            let times = group.timestamps()?;
+            // From boundary to boundary: a search each, however many entries lie between.
+            let mut from = part.rows.start;
+            let mut bucket = self.bucket(part.first).unwrap_or(0);
+            while from < part.rows.end {
+                let Some(until) = request.boundaries.get(bucket + 1) else { break };
+                let rest = times.get(from as usize..part.rows.end as usize).unwrap_or_default();
+                let to = from + rest.partition_point(|t| t < until) as u32;
+                if to > from {
+                    self.add_rows(part.stream, bucket, from..to, group, selected.as_ref())?;
+                }
+                from = to;
+                bucket += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_rows(
+        &mut self,
+        stream: StreamId,
+        bucket: usize,
+        rows: std::ops::Range<u32>,
+        group: &RowGroup,
+        selected: Option<&RowSet>,
+    ) -> Result<(), Error> {
+        let request = self.request;
+        let levels = if request.by_level { Some(group.levels()?) } else { None };
+        let sizes = match request.measure {
+            Measure::Bytes => Some(group.line_bytes()?),
+            Measure::Entries => None,
         };
-        self.add(stream, level, timestamp, n);
+        let mut sums = [0u64; 16];
+        match (levels.map_or(Some(detect::NO_LEVEL), Levels::constant), sizes, selected) {
+            (Some(level), None, None) => add_to(&mut sums, level, rows.len() as u64),
+            (Some(level), Some(sizes), None) => add_to(&mut sums, level, sizes.sum(rows)),
+            _ => {
+                for row in rows.filter(|row| selected.is_none_or(|s| s.contains(*row))) {
+                    let level = levels.map_or(detect::NO_LEVEL, |l| l.get(row));
+                    add_to(&mut sums, level, sizes.map_or(1, |s| u64::from(s.get(row))));
+                }
+            }
+        }
+        for (level, sum) in (0..).zip(sums).filter(|(_, sum)| *sum > 0) {
+            if let Some(count) = self.of(stream, level).get_mut(bucket) {
+                *count += sum;
+            }
+        }
+        Ok(())
     }
 
     fn finish(self) -> Vec<CountRow> {
@@ -170,59 +240,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Counts a run that no other run of its stream touches.
-fn count_run(run: &Run<'_>, rows: &mut Rows<'_>) -> Result<(), Error> {
-    let failed = |source: TantivyError| Error::Index { partition: "a log query".to_owned(), what: "read", source };
-    if rows.request.by_level || rows.request.measure == Measure::Bytes {
-        match &run.source {
-            Source::Memory { entries, .. } => {
-                for (i, e) in (0..).zip(entries.iter()) {
-                    rows.add_item(run.stream, run, i, e.timestamp);
-                }
-            }
-            Source::Segment { segment, docs, .. } => {
-                let doubles = segment.doubles().map_err(failed)?;
-                for doc in docs.clone().filter(|d| doubles.binary_search(d).is_err()) {
-                    rows.add_item(run.stream, run, doc, segment.timestamp(doc));
-                }
-            }
-        }
-        return Ok(());
+fn add_to(sums: &mut [u64; 16], level: u8, n: u64) {
+    if let Some(sum) = sums.get_mut(usize::from(level)) {
+        *sum += n;
     }
-    // From boundary to boundary: a search each, however many entries lie between.
-    let boundaries = &rows.request.boundaries;
-    let first_bucket = boundaries.partition_point(|b| *b <= run.first).saturating_sub(1);
-    let mut found = Vec::new();
-    match &run.source {
-        Source::Memory { entries, .. } => {
-            let mut rest: &[_] = entries;
-            for (i, until) in boundaries.iter().enumerate().skip(first_bucket + 1) {
-                let n = rest.partition_point(|e| e.timestamp < *until);
-                found.push((i - 1, n as u64));
-                rest = rest.get(n..).unwrap_or_default();
-                if rest.is_empty() {
-                    break;
-                }
-            }
-        }
-        Source::Segment { segment, docs, .. } => {
-            let doubles = segment.doubles().map_err(failed)?;
-            let mut rest = docs.clone();
-            for (i, until) in boundaries.iter().enumerate().skip(first_bucket + 1) {
-                let to = segment.seek(rest.clone(), *until);
-                let twice = doubles.partition_point(|d| *d < to) - doubles.partition_point(|d| *d < rest.start);
-                found.push((i - 1, u64::from(to - rest.start) - twice as u64));
-                rest.start = to;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-        }
-    }
-    for (bucket, n) in found.into_iter().filter(|(_, n)| *n > 0) {
-        if let Some(count) = rows.bucket(run.stream, detect::NO_LEVEL, bucket) {
-            *count += n;
-        }
-    }
-    Ok(())
 }

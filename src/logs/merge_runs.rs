@@ -1,31 +1,27 @@
-//! Merges runs into one order of time, lazily: a run is opened only when the merge has come to its time.
+//! Merges runs into one order of time, lazily: a run is opened only when the merge has come to its time, and let go at its end.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
+use super::batch::{Batch, Entry};
+use super::columns::RowGroup;
 use super::scan::Direction;
-use super::snapshot::{Run, Source};
+use super::snapshot::Run;
 use super::stream_index::StreamId;
 use crate::model::TimestampNs;
 
 /// The entries of a run that are wanted.
-pub enum Positions {
-    /// All in a range: documents of a segment, or places in a slice of entries.
+#[derive(Clone, Debug)]
+pub(super) enum Positions {
+    /// All in a range: rows of a group, or places in a slice of entries.
     Range(Range<u32>),
     /// These, ascending.
     List(Vec<u32>),
 }
 
 impl Positions {
-    /// Everything in the run.
-    pub fn all(run: &Run<'_>) -> Self {
-        match &run.source {
-            Source::Memory { entries, .. } => Positions::Range(0..entries.len() as u32),
-            Source::Segment { docs, .. } => Positions::Range(docs.clone()),
-        }
-    }
-
     fn len(&self) -> usize {
         match self {
             Positions::Range(r) => r.len(),
@@ -41,27 +37,74 @@ impl Positions {
     }
 }
 
+/// A run that was opened.
+pub(super) struct Opened<'r> {
+    pub positions: Positions,
+    pub rows: OpenRows<'r>,
+}
+
+/// Where the entries of an opened run are.
+pub(super) enum OpenRows<'r> {
+    /// In memory.
+    Memory { batch: &'r Batch, entries: &'r [Entry] },
+    /// In a row group whose times were read.
+    Group(Arc<RowGroup>),
+}
+
+impl OpenRows<'_> {
+    fn time(&self, position: u32) -> TimestampNs {
+        match self {
+            OpenRows::Memory { entries, .. } => entries.get(position as usize).map_or(0, |e| e.timestamp),
+            OpenRows::Group(group) => {
+                group.timestamps().ok().and_then(|t| t.get(position as usize)).copied().unwrap_or(0)
+            }
+        }
+    }
+}
+
 /// An entry that the merge has come to; what it says is not read yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Item {
+pub(super) struct Item {
     /// Which of the runs given.
     pub run: usize,
-    /// The document, or the place in the slice of entries.
+    /// The row, or the place in the slice of entries.
     pub position: u32,
     /// When it is.
     pub timestamp: TimestampNs,
 }
 
-fn time_of(run: &Run<'_>, position: u32) -> TimestampNs {
-    match &run.source {
-        Source::Memory { entries, .. } => entries.get(position as usize).map_or(0, |e| e.timestamp),
-        Source::Segment { segment, .. } => segment.timestamp(position),
-    }
+struct Cursor<'r> {
+    opened: Opened<'r>,
+    done: usize,
 }
 
-struct Cursor {
-    positions: Positions,
-    done: usize,
+/// The runs that are open.
+pub(super) struct Cursors<'r>(Vec<Option<Cursor<'r>>>);
+
+impl<'r> Cursors<'r> {
+    /// Where the entries of a run are.
+    pub fn rows(&self, run: usize) -> Option<&OpenRows<'r>> {
+        self.0.get(run)?.as_ref().map(|c| &c.opened.rows)
+    }
+
+    fn next(&mut self, run: usize, direction: Direction) -> Option<(TimestampNs, u32)> {
+        let cursor = self.0.get_mut(run)?.as_mut()?;
+        let at = match direction {
+            Direction::Forward => cursor.done,
+            Direction::Backward => cursor.opened.positions.len().checked_sub(cursor.done + 1)?,
+        };
+        let position = cursor.opened.positions.get(at)?;
+        cursor.done += 1;
+        Some((cursor.opened.rows.time(position), position))
+    }
+
+    fn let_go(&mut self, run: usize) {
+        if let Some(place) = self.0.get_mut(run)
+            && place.as_ref().is_some_and(|c| c.done >= c.opened.positions.len())
+        {
+            *place = None;
+        }
+    }
 }
 
 /// Times that ascend in the asked direction. `!t` turns the order round without overflow.
@@ -74,11 +117,11 @@ fn order(direction: Direction, t: TimestampNs) -> i64 {
 
 /// Gives `each` the entries of all runs in order of time, those of equal stream and time together (in the order of the runs
 /// for forward, turned round for backward), until it breaks. `open` says which entries of a run are wanted.
-pub fn merge<E>(
-    runs: &[Run<'_>],
+pub(super) fn merge<'r, E>(
+    runs: &[Run<'r>],
     direction: Direction,
-    mut open: impl FnMut(&Run<'_>) -> Result<Positions, E>,
-    mut each: impl FnMut(StreamId, &[Item]) -> Result<ControlFlow<()>, E>,
+    mut open: impl FnMut(&Run<'r>) -> Result<Option<Opened<'r>>, E>,
+    mut each: impl FnMut(StreamId, &[Item], &Cursors<'r>) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
     let bound = |r: &Run<'_>| match direction {
         Direction::Forward => order(direction, r.first),
@@ -87,19 +130,14 @@ pub fn merge<E>(
     // The next to open is at the end.
     let mut pending: Vec<usize> = (0..runs.len()).collect();
     pending.sort_by_key(|i| Reverse(runs.get(*i).map(bound)));
-    let mut cursors: Vec<Option<Cursor>> = Vec::new();
-    cursors.resize_with(runs.len(), || None);
+    let mut cursors = Cursors(Vec::new());
+    cursors.0.resize_with(runs.len(), || None);
     // Time in order, stream, run, position.
     let mut heap: BinaryHeap<Reverse<(i64, StreamId, usize, u32)>> = BinaryHeap::new();
-    let next = |cursors: &mut Vec<Option<Cursor>>, i: usize| {
-        let (Some(run), Some(Some(c))) = (runs.get(i), cursors.get_mut(i)) else { return None };
-        let at = match direction {
-            Direction::Forward => c.done,
-            Direction::Backward => c.positions.len().checked_sub(c.done + 1)?,
-        };
-        let position = c.positions.get(at)?;
-        c.done += 1;
-        Some(Reverse((order(direction, time_of(run, position)), run.stream, i, position)))
+    let next = |cursors: &mut Cursors<'r>, run: usize| {
+        let stream = runs.get(run)?.stream;
+        let (time, position) = cursors.next(run, direction)?;
+        Some(Reverse((order(direction, time), stream, run, position)))
     };
     let mut group: Vec<Item> = Vec::new();
     loop {
@@ -108,9 +146,9 @@ pub fn merge<E>(
             && heap.peek().is_none_or(|Reverse((time, ..))| bound(run) <= *time)
         {
             pending.pop();
-            let positions = open(run)?;
-            if let Some(place) = cursors.get_mut(i) {
-                *place = Some(Cursor { positions, done: 0 });
+            let opened = open(run)?;
+            if let Some(place) = cursors.0.get_mut(i) {
+                *place = opened.map(|opened| Cursor { opened, done: 0 });
             }
             heap.extend(next(&mut cursors, i));
         }
@@ -132,8 +170,16 @@ pub fn merge<E>(
                 group.reverse();
             }
         }
-        if each(stream, &group)?.is_break() {
+        if each(stream, &group, &cursors)?.is_break() {
             return Ok(());
+        }
+        // The heap may still hold the last entry of a run that is through.
+        let waiting = |run: usize| heap.iter().any(|Reverse((_, _, r, _))| *r == run);
+        for item in &group {
+            let through = cursors.0.get(item.run).and_then(Option::as_ref);
+            if through.is_some_and(|c| c.done >= c.opened.positions.len()) && !waiting(item.run) {
+                cursors.let_go(item.run);
+            }
         }
     }
 }

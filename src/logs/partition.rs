@@ -1,4 +1,4 @@
-//! One UTC day: a folder with a Tantivy index, the table of its streams and the format's version.
+//! One UTC day: a folder with segments, the list of them, the table of the day's streams and the format's version.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,26 +6,33 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tantivy::directory::MmapDirectory;
-use tantivy::index::SegmentId;
-use tantivy::indexer::{IndexWriterOptions, SegmentWriter};
-use tantivy::merge_policy::{LogMergePolicy, MergePolicy, NoMergePolicy};
-use tantivy::{Index, IndexWriter, Segment, TantivyError};
-
 use super::batch::Batch;
 use super::doubles::Doubles;
 use super::error::Error;
 use super::limits;
+use super::manifest::{self, Manifest, segment_file};
+use super::merge_segments;
 use super::metrics;
-use super::schema::{self, FORMAT, Fields, LogDocument};
+use super::migrate;
 use super::segment::SegmentView;
+use super::segment_writer::SegmentWriter;
 use super::stream_index::{StreamId, StreamIndex};
 use super::stream_table::StreamTable;
 use crate::disk::atomic_file;
 use crate::disk::wal::WalPosition;
+use crate::model::TimestampNs;
 
 /// File that holds the format's version.
-const FORMAT_FILE: &str = "format";
+pub(super) const FORMAT_FILE: &str = "format";
+/// The format of a partition; raised when an older program could not read it any more.
+pub const FORMAT: u32 = 2;
+/// Nanoseconds of a day.
+pub const NS_PER_DAY: i64 = 86_400 * 1_000_000_000;
+
+/// The UTC day of a time, counted from the epoch.
+pub fn day_of(timestamp: TimestampNs) -> i32 {
+    timestamp.div_euclid(NS_PER_DAY) as i32
+}
 
 /// The folder name of a day, such as `2026-11-21`.
 pub fn name_of(day: i32) -> String {
@@ -45,7 +52,7 @@ pub fn day_of_name(name: &str) -> Option<i32> {
 pub struct PartitionView {
     /// The day, counted from the epoch.
     pub day: i32,
-    /// Its segments.
+    /// Its segments, those with the oldest entries first.
     pub segments: Vec<Arc<SegmentView>>,
 }
 
@@ -65,20 +72,16 @@ pub struct Partition {
     day: i32,
     name: String,
     dir: PathBuf,
-    index: Index,
-    /// The same index, but writing documents in the order given.
-    presorted: Index,
-    fields: Fields,
     streams: Mutex<StreamTable>,
-    writer: Mutex<Writer>,
-    broken: Mutex<HashSet<SegmentId>>,
+    listed: Mutex<Listed>,
+    /// Segments that cannot be opened.
+    broken: Mutex<HashSet<u64>>,
+    /// Segments that cannot be merged.
+    unmerged: Mutex<HashSet<u64>>,
 }
 
-#[derive(Default)]
-struct Writer {
-    open: Option<IndexWriter<LogDocument>>,
-    idle_flushes: u32,
-    merging: bool,
+struct Listed {
+    manifest: Manifest,
     closed: bool,
 }
 
@@ -87,7 +90,8 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Partition {
-    /// Opens or creates the partition of `day` in `root`; with what queries see of it and the WAL position it covers.
+    /// Opens or creates the partition of `day` in `root`; with what queries see of it and the WAL position it covers. A day in
+    /// an older format is rewritten first, which takes its time.
     pub fn open(
         root: &Path,
         day: i32,
@@ -95,34 +99,31 @@ impl Partition {
     ) -> Result<(Partition, PartitionView, WalPosition), Error> {
         let name = name_of(day);
         let dir = root.join(&name);
+        migrate::bring_up_to_date(root, day, &name)?;
         fs::create_dir_all(&dir).map_err(Error::io("create a partition"))?;
         atomic_file::sync_dir(root).map_err(Error::io("create a partition"))?;
         check_format(&dir, &name)?;
         let table = StreamTable::open(&dir, streams).map_err(Error::io("open a stream table"))?;
-        let failed = |source| Error::Index { partition: name.clone(), what: "opened", source };
-        let (schema, fields) = schema::schema();
-        let directory = MmapDirectory::open(&dir).map_err(|e| failed(e.into()))?;
-        let index = Index::builder()
-            .schema(schema)
-            .settings(schema::settings())
-            .tokenizers(schema::tokenizers())
-            .open_or_create(directory)
-            .map_err(failed)?;
-        let covered = position_of(&index).map_err(failed)?;
-        let mut presorted = index.clone();
-        presorted.settings_mut().sort_by_field = None;
+        let manifest = Manifest::read(&dir).map_err(|e| match e.kind() {
+            io::ErrorKind::InvalidData => {
+                Error::Damaged { file: format!("{name}/{}", manifest::FILE), what: e.to_string() }
+            }
+            _ => Error::Io { what: "read a list of segments", source: e },
+        })?;
+        remove_unlisted(&dir, &manifest).map_err(Error::io("remove left-over segments"))?;
+        let covered = manifest.covered;
         let partition = Partition {
             day,
             name,
             dir,
-            index,
-            presorted,
-            fields,
             streams: Mutex::new(table),
-            writer: Mutex::default(),
+            listed: Mutex::new(Listed { manifest, closed: false }),
             broken: Mutex::default(),
+            unmerged: Mutex::default(),
         };
         let view = partition.view(None)?;
+        let used = view.segments.iter().map(|s| s.ordinals()).max().unwrap_or(0);
+        lock(&partition.streams).reserve_up_to(used);
         Ok((partition, view, covered))
     }
 
@@ -136,63 +137,45 @@ impl Partition {
         self.day
     }
 
-    fn failed(&self, what: &'static str) -> impl Fn(TantivyError) -> Error + use<> {
-        let partition = self.name.clone();
-        move |source| Error::Index { partition: partition.clone(), what, source }
-    }
-
     /// Gives a stream its number here; `false` if there is none left.
     pub fn reserve(&self, stream: StreamId) -> bool {
         lock(&self.streams).ordinal(stream).is_some()
     }
 
-    /// Opens what was committed; segments of `before` are not opened again. A segment that cannot be opened is left out,
-    /// counted and told, once.
+    /// Opens what is listed; segments of `before` are not opened again. A segment that cannot be opened is left out, counted
+    /// and told, once.
     pub fn view(&self, before: Option<&PartitionView>) -> Result<PartitionView, Error> {
-        let streams = lock(&self.streams);
-        let mut segments = Vec::new();
-        for segment in self.index.searchable_segments().map_err(self.failed("read"))? {
-            let known = before.and_then(|b| b.segments.iter().find(|s| s.id() == segment.id()));
+        let ids = lock(&self.streams).ids();
+        let numbers = lock(&self.listed).manifest.segments.clone();
+        let mut segments = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let known = before.and_then(|b| b.segments.iter().find(|s| s.number() == number));
             if let Some(known) = known {
                 segments.push(known.clone());
-            } else if !lock(&self.broken).contains(&segment.id()) {
-                match self.open_segment(&segment, streams.ids()) {
+            } else if !lock(&self.broken).contains(&number) {
+                match SegmentView::open(&self.dir, &self.name, number, &segment_file(number), ids.clone()) {
                     Ok(view) => segments.push(Arc::new(view)),
-                    Err(error) => self.leave_out(&segment, &error)?,
+                    Err(error) => self.leave_out(number, &error),
                 }
             }
         }
         // Oldest first, so that equal times come in the order received.
-        segments.sort_by_key(|s| s.runs().iter().map(|r| r.first).min());
+        segments.sort_by_key(|s| (s.bounds().0, s.number()));
         Ok(PartitionView { day: self.day, segments })
     }
 
-    fn open_segment(&self, segment: &Segment, streams: &[StreamId]) -> Result<SegmentView, String> {
-        // Damage can also show as a panic inside the index library.
-        let open = || SegmentView::open(segment, self.fields, self.day, streams);
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
-            Ok(opened) => opened.map_err(|e| e.to_string()),
-            Err(_) => Err("the index library gave up on it".to_owned()),
-        }
-    }
-
-    fn leave_out(&self, segment: &Segment, error: &str) -> Result<(), Error> {
-        let id = segment.id().uuid_string();
+    fn leave_out(&self, number: u64, error: &Error) {
         // A merge may have ended just now and removed it; then it is no damage, and the next view shows the merged one.
-        let still_there = self.index.searchable_segment_ids().map_err(self.failed("read"))?.contains(&segment.id());
-        if !still_there {
-            let what = "read, a merge came between";
-            let source = TantivyError::SystemError(format!("segment {id}: {error}"));
-            return Err(Error::Index { partition: self.name.clone(), what, source });
+        if !lock(&self.listed).manifest.segments.contains(&number) {
+            return;
         }
-        tracing::error!(partition = self.name, segment = id, error, "damaged log segment is left out of queries");
+        tracing::error!(partition = self.name, segment = number, %error, "damaged log segment is left out of queries");
         metrics::DAMAGED.with_label_values(&["segment"]).inc();
-        lock(&self.broken).insert(segment.id());
-        Ok(())
+        lock(&self.broken).insert(number);
     }
 
-    /// Writes entries as one segment and commits it; afterwards everything of this day up to `position` in the WAL is in the
-    /// index. On an error nothing is.
+    /// Writes entries as one segment and lists it; afterwards everything of this day up to `position` in the WAL is in
+    /// segments. On an error nothing is.
     pub fn commit(
         &self,
         batches: &[Arc<Batch>],
@@ -200,43 +183,61 @@ impl Partition {
         position: WalPosition,
         streams: &StreamIndex,
     ) -> Result<(), Error> {
-        let covered = |index: &Index| position_of(index).is_ok_and(|covered| covered >= position);
-        // An earlier attempt may have got as far as this and failed afterwards.
-        if covered(&self.index) {
-            return Ok(());
-        }
-        let done = self.try_commit(batches, entries, position, streams);
-        if done.is_err() {
-            // The writer may hold a segment that was added and not committed: forget it.
-            let mut writer = lock(&self.writer);
-            writer.open = None;
-            // The commit may have reached the disk although it reported an error.
-            if covered(&self.index) {
+        let number = {
+            let mut listed = lock(&self.listed);
+            if listed.closed {
+                return Err(Error::Closed);
+            }
+            // An earlier attempt may have got as far as this and failed afterwards.
+            if listed.manifest.covered >= position {
                 return Ok(());
             }
+            let number = listed.manifest.next;
+            listed.manifest.next += 1;
+            number
+        };
+        let written = self.write_segment(number, batches, entries, streams)?;
+        let mut listed = lock(&self.listed);
+        let mut manifest = listed.manifest.clone();
+        manifest.covered = position;
+        if written {
+            manifest.segments.push(number);
         }
-        done
+        self.list(&mut listed, manifest, number)
     }
 
-    fn try_commit(
+    /// Makes `manifest`, which holds the new segment `number`, the list of the day.
+    fn list(&self, listed: &mut Listed, manifest: Manifest, number: u64) -> Result<(), Error> {
+        if let Err(source) = manifest.write(&self.dir) {
+            // The list may have got to the disk all the same. If not, nobody knows the segment, and it only takes up room.
+            if Manifest::read(&self.dir).is_ok_and(|m| !m.segments.contains(&number)) {
+                let _left = fs::remove_file(self.dir.join(segment_file(number)));
+            }
+            return Err(Error::Io { what: "write a list of segments", source });
+        }
+        listed.manifest = manifest;
+        Ok(())
+    }
+
+    fn write_segment(
         &self,
+        number: u64,
         batches: &[Arc<Batch>],
         entries: &[EntryRef],
-        position: WalPosition,
         streams: &StreamIndex,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let get = |r: &EntryRef| {
             let batch = batches.get(r.batch as usize)?;
             let group = batch.groups().get(r.group as usize)?;
             Some((batch, group, group.entries.get(r.entry as usize)?))
         };
-        let mut sorted: Vec<(u64, u32, EntryRef)> = Vec::with_capacity(entries.len());
+        let mut sorted: Vec<((u32, TimestampNs), EntryRef)> = Vec::with_capacity(entries.len());
         {
             let mut table = lock(&self.streams);
             for r in entries {
                 let Some((_, group, e)) = get(r) else { continue };
                 match table.ordinal(group.stream) {
-                    Some(ordinal) => sorted.push((schema::key(ordinal, e.timestamp), ordinal, *r)),
+                    Some(ordinal) => sorted.push(((ordinal, e.timestamp), *r)),
                     // Pushes reserve a number first, so this cannot happen.
                     None => metrics::REFUSED.with_label_values(&["too_many_streams"]).inc(),
                 }
@@ -244,96 +245,104 @@ impl Partition {
             table.write(streams).map_err(Error::io("write a stream table"))?;
         }
         // Stable, so that equal times stay in the order received.
-        sorted.sort_by_key(|(key, _, _)| *key);
-        let failed = self.failed("written");
-        let segment = self.presorted.new_segment();
-        let budget = (sorted.len() * 256).clamp(1 << 20, 64 << 20);
-        let mut writer = SegmentWriter::for_segment(budget, segment.clone()).map_err(&failed)?;
+        sorted.sort_by_key(|(key, _)| *key);
+        let failed = || Error::io("write a log segment");
+        let mut writer = SegmentWriter::create(&self.dir.join(segment_file(number))).map_err(failed())?;
         let mut doubles = Doubles::default();
-        let key_at = |i: usize| sorted.get(i).map(|(key, _, _)| *key);
-        for (i, (key, ordinal, r)) in sorted.iter().enumerate() {
+        let key_at = |i: usize| sorted.get(i).map(|(key, _)| *key);
+        for (i, (key, r)) in sorted.iter().enumerate() {
             let Some((batch, _, e)) = get(r) else { continue };
+            let line = batch.line(e);
             let alone = key_at(i + 1) != Some(*key) && (i == 0 || key_at(i - 1) != Some(*key));
-            if !alone && doubles.is_double(*key, batch.line(e), &e.metadata) {
+            if !alone && doubles.is_double(*key, line, &e.metadata) {
                 continue;
             }
-            if let Some(d) = LogDocument::new(self.fields, *ordinal, batch, r.group as usize, r.entry as usize) {
-                schema::add(&mut writer, d).map_err(&failed)?;
-            }
+            writer.add(key.0, e.timestamp, e.level, line, &e.metadata).map_err(failed())?;
         }
-        drop((sorted, doubles));
-        let docs = writer.max_doc();
-        let mut index_writer = self.writer()?;
-        let Some(index_writer) = index_writer.open.as_mut() else { return Err(Error::Closed) };
-        if docs > 0 {
-            writer.finalize().map_err(&failed)?;
-            let segment = segment.with_max_doc(docs);
-            segment.meta().untrack_temp_docstore();
-            index_writer.add_segment(segment.meta().clone()).map_err(&failed)?;
-        }
-        let failed = self.failed("committed");
-        let mut prepared = index_writer.prepare_commit().map_err(&failed)?;
-        prepared.set_payload(&format!("{FORMAT} {} {}", position.segment, position.offset));
-        prepared.commit().map_err(&failed)?;
-        Ok(())
-    }
-
-    fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {
-        let mut writer = lock(&self.writer);
-        writer.idle_flushes = 0;
-        if writer.closed {
-            return Err(Error::Closed);
-        }
-        if writer.open.is_none() {
-            let options = IndexWriterOptions::builder().num_worker_threads(1).num_merge_threads(1).build();
-            let open: IndexWriter<LogDocument> =
-                self.index.writer_with_options(options).map_err(self.failed("opened for writing"))?;
-            open.set_merge_policy(Box::new(NoMergePolicy));
-            writer.open = Some(open);
-        }
-        Ok(writer)
-    }
-
-    /// Told after each flush that did not touch this partition: gives the writer's threads back after some of them.
-    pub fn idle(&self) {
-        let mut writer = lock(&self.writer);
-        writer.idle_flushes += 1;
-        if writer.idle_flushes >= limits::IDLE_FLUSHES_BEFORE_CLOSE && !writer.merging {
-            writer.open = None;
-        }
+        drop(sorted);
+        Ok(writer.finish().map_err(failed())?.is_some())
     }
 
     /// Ends all writing for good; a merge under way is given up.
     pub fn close(&self) {
-        let mut writer = lock(&self.writer);
-        writer.closed = true;
-        writer.open = None;
+        lock(&self.listed).closed = true;
     }
 
-    /// Segments that should become one, if any.
-    pub fn merge_candidate(&self) -> Result<Option<Vec<SegmentId>>, Error> {
-        let mut policy = LogMergePolicy::default();
-        policy.set_min_num_segments(limits::MERGE_SEGMENTS);
-        policy.set_max_docs_before_merge(limits::MAX_MERGED_DOCS);
-        policy.set_min_layer_size(10_000);
-        let mut metas = self.index.searchable_segment_metas().map_err(self.failed("read"))?;
-        let broken = lock(&self.broken);
-        metas.retain(|m| !broken.contains(&m.id()));
-        Ok(policy.compute_merge_candidates(&metas).into_iter().map(|c| c.0).find(|ids| ids.len() > 1))
+    fn is_closed(&self) -> bool {
+        lock(&self.listed).closed
+    }
+
+    /// Segments that should become one, if any: several of about one size, the smallest first. Of a day that is `past` what is
+    /// left over is merged as well, as long as a merge is no mere copy of its largest source.
+    pub fn merge_candidate(&self, view: &PartitionView, past: bool) -> Option<Vec<Arc<SegmentView>>> {
+        let unmerged = lock(&self.unmerged);
+        let mut segments: Vec<&Arc<SegmentView>> = view
+            .segments
+            .iter()
+            .filter(|s| s.rows() * 2 <= limits::MAX_MERGED_ROWS && !unmerged.contains(&s.number()))
+            .collect();
+        segments.sort_by_key(|s| s.rows());
+        // Three doublings to a level, which is the factor by which a merge makes segments larger.
+        let level = |s: &SegmentView| s.rows().max(limits::SMALLEST_LEVEL_ROWS).ilog2() / 3;
+        let mut chosen: Vec<Arc<SegmentView>> = segments
+            .chunk_by(|a, b| level(a) == level(b))
+            .find(|same| same.len() >= limits::MERGE_SEGMENTS)
+            .map(|same| same.iter().take(limits::MERGE_SEGMENTS).map(|s| Arc::clone(s)).collect())
+            .unwrap_or_default();
+        let mut rows = 0;
+        if chosen.is_empty() && past {
+            let grows = |s: &&&Arc<SegmentView>| {
+                let fine = rows == 0 || s.rows() <= 4 * rows;
+                rows += s.rows();
+                fine
+            };
+            chosen = segments.iter().take_while(grows).map(|s| Arc::clone(s)).collect();
+        }
+        let mut rows = 0;
+        chosen.retain(|s| {
+            rows += s.rows();
+            rows <= limits::MAX_MERGED_ROWS
+        });
+        // The oldest first, as they are listed.
+        chosen.sort_by_key(|s| (s.bounds().0, s.number()));
+        (chosen.len() > 1).then_some(chosen)
     }
 
     /// Merges segments; takes its time. Commits go on meanwhile. Queries see the result after the next [`Partition::view`].
-    pub fn merge(&self, segments: &[SegmentId]) -> Result<(), Error> {
-        let running = {
-            let mut writer = self.writer()?;
-            let Some(open) = writer.open.as_mut() else { return Err(Error::Closed) };
-            let running = open.merge(segments);
-            writer.merging = true;
-            running
+    pub fn merge(&self, segments: &[Arc<SegmentView>]) -> Result<(), Error> {
+        let number = {
+            let mut listed = lock(&self.listed);
+            if listed.closed {
+                return Err(Error::Closed);
+            }
+            let number = listed.manifest.next;
+            listed.manifest.next += 1;
+            number
         };
-        let done = running.wait().map(drop).map_err(self.failed("merged"));
-        lock(&self.writer).merging = false;
-        done
+        let path = self.dir.join(segment_file(number));
+        let old: Vec<u64> = segments.iter().map(|s| s.number()).collect();
+        let merged = merge_segments::merge(segments, &path, &|| self.is_closed());
+        if let Err(Error::Damaged { .. }) = &merged {
+            // They stay as they are; what can be read of them is answered.
+            lock(&self.unmerged).extend(&old);
+        }
+        merged?;
+        let mut listed = lock(&self.listed);
+        if listed.closed {
+            // Nobody will list it; the next opening would remove it as well.
+            fs::remove_file(&path).map_err(Error::io("remove a segment nobody needs"))?;
+            return Err(Error::Closed);
+        }
+        let mut manifest = listed.manifest.clone();
+        manifest.segments.retain(|n| !old.contains(n));
+        manifest.segments.push(number);
+        self.list(&mut listed, manifest, number)?;
+        drop(listed);
+        for number in old {
+            // Queries that still read it have it mapped.
+            fs::remove_file(self.dir.join(segment_file(number))).map_err(Error::io("remove a merged segment"))?;
+        }
+        Ok(())
     }
 
     /// Bytes on disk.
@@ -363,28 +372,33 @@ impl Partition {
     }
 }
 
+/// Removes segments and temporary files that a crash left before they were listed, or after a merge took them off the list.
+fn remove_unlisted(dir: &Path, manifest: &Manifest) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let number = name.strip_suffix(".segment").and_then(|n| n.parse::<u64>().ok());
+        let unlisted = number.is_some_and(|n| !manifest.segments.contains(&n));
+        if unlisted || name.ends_with(".tmp") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn check_format(dir: &Path, name: &str) -> Result<(), Error> {
     let path = dir.join(FORMAT_FILE);
     match fs::read_to_string(&path) {
         Ok(text) if text.trim() == FORMAT.to_string() => Ok(()),
         Ok(text) => Err(Error::Damaged {
             file: format!("{name}/{FORMAT_FILE}"),
-            what: format!("format {:?} is unknown; this version reads {FORMAT}", text.trim()),
+            what: format!("format {:?} is unknown; this version reads 1 and {FORMAT}", text.trim()),
         }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             atomic_file::write(&path, format!("{FORMAT}\n").as_bytes()).map_err(Error::io("create a partition"))
         }
         Err(source) => Err(Error::Io { what: "read a partition's format", source }),
-    }
-}
-
-/// The WAL position the last commit carries.
-fn position_of(index: &Index) -> tantivy::Result<WalPosition> {
-    let Some(payload) = index.load_metas()?.payload else { return Ok(WalPosition::default()) };
-    let mut parts = payload.split(' ').skip(1).map(str::parse::<u64>);
-    match (parts.next(), parts.next()) {
-        (Some(Ok(segment)), Some(Ok(offset))) => Ok(WalPosition { segment, offset }),
-        _ => Err(TantivyError::InvalidArgument(format!("commit without a WAL position: {payload:?}"))),
     }
 }
 

@@ -1,200 +1,247 @@
-//! A segment opened for reading: its streams as ranges of documents, times from the key column, lines from the store.
+//! A segment opened for reading: a mapped file of row groups with their token index.
 
 use std::fmt;
-use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use tantivy::columnar::ColumnValues;
-use tantivy::index::SegmentId;
-use tantivy::store::StoreReader;
-use tantivy::{Segment, SegmentReader, TantivyError};
+use tantivy::directory::{Directory, MmapDirectory, OwnedBytes};
 
-use super::batch::take_labels;
-use super::detect;
-use super::doubles::Doubles;
-use super::schema::{Fields, NS_PER_DAY, StoredEntry, key_ordinal, key_time};
+use super::columns::RowGroup;
+use super::columns::group_writer::{GroupEntry, RunOf};
+use super::error::Error;
+use super::index::{Parts, TokenIndex};
+use super::metrics;
+use super::segment_writer::{FOOTER_BYTES, Footer, MAGIC};
 use super::stream_index::StreamId;
-use crate::model::{Labels, TimestampNs};
-
-/// The documents of one stream in a segment.
-#[derive(Clone, Debug)]
-pub struct StreamRun {
-    /// Which stream.
-    pub stream: StreamId,
-    /// Its documents, ascending by time.
-    pub docs: Range<u32>,
-    /// Time of the first.
-    pub first: TimestampNs,
-    /// Time of the last.
-    pub last: TimestampNs,
-}
+use crate::disk::varint::{take_i64, take_u64};
+use crate::model::TimestampNs;
 
 /// See the module.
 pub struct SegmentView {
-    reader: SegmentReader,
-    fields: Fields,
-    keys: Arc<dyn ColumnValues<u64>>,
-    levels: Arc<dyn ColumnValues<u64>>,
-    sizes: Arc<dyn ColumnValues<u64>>,
-    day_start: TimestampNs,
-    runs: Vec<StreamRun>,
-    doubles: OnceLock<Vec<u32>>,
+    number: u64,
+    /// Day and file name, for messages.
+    place: String,
+    bytes: OwnedBytes,
+    footer: Footer,
+    directory: OwnedBytes,
+    streams: Arc<[StreamId]>,
+    /// One more than the largest number of a stream in it.
+    ordinals: u32,
+    index: OnceLock<Option<TokenIndex>>,
 }
 
 impl fmt::Debug for SegmentView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SegmentView").field("id", &self.id()).field("docs", &self.len()).finish()
+        f.debug_struct("SegmentView").field("place", &self.place).field("rows", &self.footer.rows).finish()
     }
 }
 
+/// Where a row group lies in its segment.
+#[derive(Clone, Debug)]
+pub(super) struct GroupAt {
+    /// Its place among the groups.
+    pub number: u32,
+    offset: u64,
+    pub entry: GroupEntry,
+}
+
 impl SegmentView {
-    /// Opens a segment of the partition of `day`; `streams` are the partition's streams by number.
-    pub fn open(segment: &Segment, fields: Fields, day: i32, streams: &[StreamId]) -> tantivy::Result<SegmentView> {
-        let reader = SegmentReader::open(segment)?;
-        let column = |name| {
-            let column = reader.fast_fields().u64(name)?;
-            if column.get_cardinality().is_full() && column.values.num_vals() == reader.max_doc() {
-                Ok(column.values)
-            } else {
-                Err(TantivyError::InvalidArgument(format!("column {name} is not complete")))
-            }
+    /// Opens the file `name` of the day's folder `dir`; `streams` are the day's streams by number.
+    pub fn open(
+        dir: &Path,
+        day: &str,
+        number: u64,
+        name: &str,
+        streams: Arc<[StreamId]>,
+    ) -> Result<SegmentView, Error> {
+        let place = format!("{day}/{name}");
+        let damaged = |what: &str| Error::Damaged { file: place.clone(), what: what.to_owned() };
+        let io = |e: &dyn fmt::Display| damaged(&e.to_string());
+        let directory = MmapDirectory::open(dir).map_err(|e| io(&e))?;
+        let file = directory.open_read(Path::new(name)).map_err(|e| io(&e))?;
+        let bytes = file.read_bytes().map_err(|e| io(&e))?;
+        let footer_at = bytes.len().checked_sub(FOOTER_BYTES).filter(|_| bytes.starts_with(MAGIC));
+        let footer = footer_at.and_then(|at| bytes.get(at..)).and_then(Footer::decode);
+        let (Some(footer_at), Some(footer)) = (footer_at, footer) else {
+            return Err(damaged("it has no footer"));
         };
-        let (keys, levels, sizes) = (column("key")?, column("level")?, column("size")?);
-        let day_start = i64::from(day).saturating_mul(NS_PER_DAY);
-        let mut view =
-            SegmentView { fields, keys, levels, sizes, day_start, runs: Vec::new(), doubles: OnceLock::new(), reader };
-        let mut doc = 0;
-        while doc < view.len() {
-            let ordinal = key_ordinal(view.keys.get_val(doc));
-            let end = view.first_doc_where(doc..view.len(), |k| key_ordinal(k) > ordinal);
-            let stream = streams.get(ordinal as usize).copied().ok_or_else(|| {
-                TantivyError::InvalidArgument(format!("stream number {ordinal} is not in the stream table"))
-            })?;
-            let (first, last) = (view.timestamp(doc), view.timestamp(end - 1));
-            view.runs.push(StreamRun { stream, docs: doc..end, first, last });
-            doc = end;
+        let index_bytes = footer.index_bytes.iter().try_fold(0u64, |sum, n| sum.checked_add(*n));
+        let directory_at = index_bytes.and_then(|n| n.checked_add(footer.groups_end));
+        let whole = directory_at.and_then(|n| n.checked_add(footer.directory_bytes)) == Some(footer_at as u64);
+        let (Some(directory_at), true) = (directory_at, whole) else {
+            return Err(damaged("its parts do not add up"));
+        };
+        let directory = bytes.slice(directory_at as usize..footer_at);
+        if crc32c::crc32c(&directory) != footer.directory_crc {
+            return Err(damaged("its directory has a wrong checksum"));
         }
+        let mut view =
+            SegmentView { number, place, bytes, footer, directory, streams, ordinals: 0, index: OnceLock::new() };
+        let mut rows = 0;
+        let mut lost = 0;
+        let mut ordinals = 0;
+        for group in view.groups() {
+            let group = group.ok_or_else(|| damaged_of(&view.place, "its directory cannot be read"))?;
+            for run in &group.entry.runs {
+                rows += u64::from(run.rows);
+                ordinals = ordinals.max(run.ordinal.saturating_add(1));
+                if view.stream(run.ordinal).is_none() {
+                    lost += u64::from(run.rows);
+                }
+            }
+        }
+        if rows != footer.rows {
+            return Err(damaged_of(&view.place, "its directory cannot be read"));
+        }
+        if lost > 0 {
+            tracing::error!(
+                segment = view.place,
+                rows = lost,
+                "log entries of streams whose labels are lost are left out"
+            );
+            metrics::DAMAGED.with_label_values(&["stream"]).inc();
+        }
+        view.ordinals = ordinals;
         Ok(view)
     }
 
-    /// The segment's id.
-    pub fn id(&self) -> SegmentId {
-        self.reader.segment_id()
+    /// One more than the largest number of a stream in it.
+    pub fn ordinals(&self) -> u32 {
+        self.ordinals
     }
 
-    /// How many documents.
-    pub fn len(&self) -> u32 {
-        self.reader.max_doc()
+    /// The segment's number in its day.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Day and file name.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
-    /// Tantivy's reader, for the term dictionaries.
-    pub fn reader(&self) -> &SegmentReader {
-        &self.reader
+    /// Rows of all groups.
+    pub fn rows(&self) -> u64 {
+        self.footer.rows
     }
 
-    /// The fields of the schema.
-    pub fn fields(&self) -> Fields {
-        self.fields
+    /// Bytes of the file.
+    pub fn size_bytes(&self) -> u64 {
+        self.bytes.len() as u64
     }
 
-    /// The streams in it, in the order of their documents.
-    pub fn runs(&self) -> &[StreamRun] {
-        &self.runs
+    /// Times of the oldest and the newest entry.
+    pub fn bounds(&self) -> (TimestampNs, TimestampNs) {
+        (self.footer.first, self.footer.last)
     }
 
-    /// When the entry of a document was.
-    pub fn timestamp(&self, doc: u32) -> TimestampNs {
-        self.day_start + key_time(self.keys.get_val(doc))
+    /// The stream with a number, unless its labels are lost.
+    pub fn stream(&self, ordinal: u32) -> Option<StreamId> {
+        self.streams.get(ordinal as usize).copied().filter(|s| *s != StreamId::LOST)
     }
 
-    /// The code of the entry's level.
-    pub fn level(&self, doc: u32) -> u8 {
-        u8::try_from(self.levels.get_val(doc)).unwrap_or(detect::NO_LEVEL)
+    /// The row groups in order; a `None` ends a directory that cannot be read.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Option<GroupAt>> + '_ {
+        let mut input: &[u8] = &self.directory;
+        let mut left = take_u64(&mut input);
+        let mut number = 0;
+        let mut offset = MAGIC.len() as u64;
+        std::iter::from_fn(move || {
+            let more = match &mut left {
+                None => {
+                    left = Some(0);
+                    return Some(None);
+                }
+                Some(n) => n,
+            };
+            *more = more.checked_sub(1)?;
+            let Some(entry) = take_entry(&mut input) else {
+                left = Some(0);
+                return Some(None);
+            };
+            let at = GroupAt { number, offset, entry };
+            number += 1;
+            offset = offset.saturating_add(at.entry.data_bytes).saturating_add(at.entry.header_bytes);
+            Some(Some(at))
+        })
     }
 
-    /// Bytes of the entry's line.
-    pub fn line_bytes(&self, doc: u32) -> u64 {
-        self.sizes.get_val(doc)
-    }
-
-    fn first_doc_where(&self, docs: Range<u32>, past: impl Fn(u64) -> bool) -> u32 {
-        let (mut low, mut high) = (docs.start, docs.end);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if past(self.keys.get_val(middle)) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
+    /// The bytes of a group.
+    pub(super) fn group_bytes(&self, at: &GroupAt) -> Result<OwnedBytes, Error> {
+        let end = at.offset.saturating_add(at.entry.data_bytes).saturating_add(at.entry.header_bytes);
+        if end > self.footer.groups_end {
+            return Err(damaged_of(&self.place, "a row group lies outside"));
         }
-        low
+        Ok(self.bytes.slice(at.offset as usize..end as usize))
     }
 
-    /// The first document of a run's range at or after a time.
-    pub fn seek(&self, docs: Range<u32>, timestamp: TimestampNs) -> u32 {
-        let wanted = timestamp.saturating_sub(self.day_start);
-        self.first_doc_where(docs, |k| key_time(k) >= wanted)
+    /// Opens a group.
+    pub(super) fn open_group(&self, at: &GroupAt) -> Result<RowGroup, Error> {
+        let place = format!("{} row group {}", self.place, at.number);
+        RowGroup::open(self.group_bytes(at)?, &at.entry, &self.streams, &place)
     }
 
-    /// A reader of lines that keeps so many blocks decompressed. Make one for each scan.
-    pub fn lines(&self, cached_blocks: usize) -> std::io::Result<StoreReader> {
-        self.reader.get_store_reader(cached_blocks)
-    }
-
-    /// Reads an entry: line and metadata, `detected_level` included.
-    pub fn read(&self, lines: &StoreReader, doc: u32) -> tantivy::Result<(String, Labels)> {
-        let stored: StoredEntry = lines.get(doc)?;
-        let metadata = if stored.extra.is_empty() {
-            Labels::empty()
-        } else {
-            take_labels(&mut stored.extra.as_slice())
-                .ok_or_else(|| TantivyError::InvalidArgument("stored metadata cannot be read".to_owned()))?
+    /// The token index; checked when it is first asked for. `None` if it is damaged: then every block is a candidate.
+    pub(super) fn index(&self) -> Option<&TokenIndex> {
+        let open = || {
+            // Damage that no checksum shows could still show as a panic inside the dictionaries' code.
+            let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.open_index()));
+            match opened {
+                Ok(Ok(index)) => Some(index),
+                failed => {
+                    let error = match failed {
+                        Ok(Err(e)) => e.to_string(),
+                        _ => "the index library gave up on it".to_owned(),
+                    };
+                    tracing::error!(
+                        segment = self.place,
+                        error,
+                        "damaged token index of a log segment is not used; lines are read instead"
+                    );
+                    metrics::DAMAGED.with_label_values(&["index"]).inc();
+                    None
+                }
+            }
         };
-        let line =
-            String::from_utf8(stored.line).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-        Ok((line, detect::with_level(&metadata, self.level(doc))))
+        self.index.get_or_init(open).as_ref()
     }
 
-    /// Documents that repeat one before them exactly (same stream, time, line, metadata), ascending. Found once: only
-    /// merges bring doubles together, so there are hardly ever any, and only equal keys make lines be read.
-    pub fn doubles(&self) -> tantivy::Result<&[u32]> {
-        if let Some(d) = self.doubles.get() {
-            return Ok(d);
+    fn open_index(&self) -> Result<TokenIndex, Error> {
+        let mut at = self.footer.groups_end as usize;
+        let end = at + self.footer.index_bytes.iter().sum::<u64>() as usize;
+        if crc32c::crc32c(self.bytes.get(at..end).unwrap_or_default()) != self.footer.index_crc {
+            return Err(damaged_of(&self.place, "its token index has a wrong checksum"));
         }
-        let mut found = Vec::new();
-        let mut lines = None;
-        let mut before = None;
-        let mut compared = Doubles::default();
-        let mut keys = [0u64; 1024];
-        let mut at = 0;
-        while at < self.len() {
-            let n = keys.len().min((self.len() - at) as usize);
-            let chunk = keys.get_mut(..n).unwrap_or_default();
-            self.keys.get_range(u64::from(at), chunk);
-            for (doc, key) in (at..).zip(chunk.iter()) {
-                if before.replace(*key) != Some(*key) {
-                    continue;
-                }
-                if lines.is_none() {
-                    lines = Some(self.lines(4)?);
-                }
-                let Some(lines) = &lines else { continue };
-                if !compared.is_at(key) {
-                    let (line, metadata) = self.read(lines, doc - 1)?;
-                    compared.is_double(*key, &line, &metadata);
-                }
-                let (line, metadata) = self.read(lines, doc)?;
-                if compared.is_double(*key, &line, &metadata) {
-                    found.push(doc);
-                }
-            }
-            at += n as u32;
-        }
-        Ok(self.doubles.get_or_init(|| found))
+        let [words, ids, word_postings, id_postings, trigrams] = self.footer.index_bytes.map(|n| {
+            let start = at;
+            at += n as usize;
+            self.bytes.slice(start..at)
+        });
+        let parts = Parts { word_terms: words, id_terms: ids, word_postings, id_postings, trigrams };
+        TokenIndex::open(parts).map_err(|e| damaged_of(&self.place, &e.to_string()))
     }
+}
+
+fn damaged_of(place: &str, what: &str) -> Error {
+    Error::Damaged { file: place.to_owned(), what: what.to_owned() }
+}
+
+fn take_entry(input: &mut &[u8]) -> Option<GroupEntry> {
+    let data_bytes = take_u64(input)?;
+    let header_bytes = take_u64(input)?;
+    let (crc, rest) = input.split_first_chunk::<4>()?;
+    *input = rest;
+    let count = usize::try_from(take_u64(input)?).ok().filter(|n| *n <= input.len())?;
+    let mut runs = Vec::with_capacity(count);
+    let (mut ordinal, mut time) = (0i64, 0i64);
+    let mut sum = 0u32;
+    for _ in 0..count {
+        ordinal = ordinal.checked_add(take_i64(input)?)?;
+        let rows = u32::try_from(take_u64(input)?).ok()?;
+        sum = sum.checked_add(rows)?;
+        time = time.wrapping_add(take_i64(input)?);
+        let last = time.wrapping_add(take_u64(input)? as i64);
+        runs.push(RunOf { ordinal: u32::try_from(ordinal).ok()?, rows, first: time, last });
+    }
+    Some(GroupEntry { data_bytes, header_bytes, header_crc: u32::from_le_bytes(*crc), runs })
 }

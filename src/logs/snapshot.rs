@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::batch::{Batch, Entry, Group};
-use super::partition::PartitionView;
+use super::partition::{PartitionView, day_of};
 use super::scan::Selection;
-use super::schema::{NS_PER_DAY, day_of};
-use super::segment::SegmentView;
+use super::segment::{GroupAt, SegmentView};
 use super::stream_index::{StreamId, StreamIndex};
 use crate::model::{Labels, Matcher, TimestampNs};
 
@@ -27,12 +26,12 @@ pub struct Snapshot {
 
 /// Entries of one stream in order of time, from one place.
 #[derive(Clone, Debug)]
-pub struct Run<'a> {
+pub(super) struct Run<'a> {
     /// The stream.
     pub stream: StreamId,
-    /// Time of the first entry.
+    /// Not later than the first entry that is asked for.
     pub first: TimestampNs,
-    /// Time of the last.
+    /// Not earlier than the last.
     pub last: TimestampNs,
     /// Where they are.
     pub source: Source<'a>,
@@ -40,7 +39,7 @@ pub struct Run<'a> {
 
 /// Where the entries of a run are.
 #[derive(Clone, Debug)]
-pub enum Source<'a> {
+pub(super) enum Source<'a> {
     /// In memory.
     Memory {
         /// The batch, which holds the lines.
@@ -48,15 +47,24 @@ pub enum Source<'a> {
         /// The entries.
         entries: &'a [Entry],
     },
-    /// In a segment.
-    Segment {
-        /// The segment.
-        segment: &'a SegmentView,
-        /// Its place among the segments of the snapshot.
-        place: usize,
-        /// The documents.
-        docs: std::ops::Range<u32>,
+    /// In a row group.
+    Group {
+        /// The group.
+        group: Arc<GroupRef>,
+        /// The rows of the stream. Those at the ends may lie outside of the time that is asked for.
+        rows: std::ops::Range<u32>,
+        /// Whether they all lie inside.
+        whole: bool,
     },
+}
+
+/// A row group of a segment, not opened.
+#[derive(Debug)]
+pub(super) struct GroupRef {
+    pub segment: Arc<SegmentView>,
+    /// The segment's place among those of the snapshot.
+    pub place: usize,
+    pub at: GroupAt,
 }
 
 /// A set of streams with a quick test.
@@ -98,46 +106,45 @@ impl Snapshot {
         }
     }
 
-    /// All segments, oldest day first; their places are those of [`Source::Segment`].
+    /// All segments, oldest day first; their places are those of [`GroupRef::place`].
     pub(super) fn segments(&self) -> impl Iterator<Item = &Arc<SegmentView>> {
         self.partitions.iter().flat_map(|p| &p.segments)
+    }
+
+    /// The segments with entries in [start, end), with their places.
+    fn segments_in(&self, start: TimestampNs, end: TimestampNs) -> impl Iterator<Item = (usize, &Arc<SegmentView>)> {
+        self.segments().enumerate().filter(move |(_, s)| s.bounds().0 < end && s.bounds().1 >= start)
     }
 
     /// Everything of some streams in [start, end), in runs; those from segments first.
     pub(super) fn runs(&self, streams: &StreamSet, start: TimestampNs, end: TimestampNs) -> Vec<Run<'_>> {
         let mut runs = Vec::new();
-        let mut place = 0;
-        for partition in &self.partitions {
-            let day_start = i64::from(partition.day).saturating_mul(NS_PER_DAY);
-            if day_start >= end || day_start.saturating_add(NS_PER_DAY) <= start {
-                place += partition.segments.len();
-                continue;
-            }
-            for segment in &partition.segments {
-                for run in
-                    segment.runs().iter().filter(|r| streams.contains(r.stream) && r.first < end && r.last >= start)
-                {
-                    let mut docs = run.docs.clone();
-                    let (mut first, mut last) = (run.first, run.last);
-                    if first < start {
-                        docs.start = segment.seek(docs.clone(), start);
+        if start >= end {
+            return runs;
+        }
+        for (place, segment) in self.segments_in(start, end) {
+            for at in segment.groups().flatten() {
+                let mut from = 0;
+                let mut found = Vec::new();
+                for run in &at.entry.runs {
+                    let rows = from..from + run.rows;
+                    from = rows.end;
+                    if let Some(stream) = segment.stream(run.ordinal).filter(|s| streams.contains(*s))
+                        && run.first < end
+                        && run.last >= start
+                    {
+                        found.push((stream, run.first, run.last, rows));
                     }
-                    if last >= end {
-                        docs.end = segment.seek(docs.clone(), end);
-                    }
-                    if docs.is_empty() {
-                        continue;
-                    }
-                    if docs.start != run.docs.start {
-                        first = segment.timestamp(docs.start);
-                    }
-                    if docs.end != run.docs.end {
-                        last = segment.timestamp(docs.end - 1);
-                    }
-                    let source = Source::Segment { segment, place, docs };
-                    runs.push(Run { stream: run.stream, first, last, source });
                 }
-                place += 1;
+                if found.is_empty() {
+                    continue;
+                }
+                let group = Arc::new(GroupRef { segment: segment.clone(), place, at });
+                runs.extend(found.into_iter().map(|(stream, first, last, rows)| {
+                    let whole = first >= start && last < end;
+                    let source = Source::Group { group: group.clone(), rows, whole };
+                    Run { stream, first: first.max(start), last: last.min(end.saturating_sub(1)), source }
+                }));
             }
         }
         if let Some((batches, hidden)) = &self.frozen {
@@ -156,10 +163,10 @@ impl Snapshot {
     pub fn streams(&self, matchers: &[Matcher], start: TimestampNs, end: TimestampNs) -> Vec<(StreamId, Labels)> {
         let selected = self.select(&Selection::Matchers(matchers.to_vec()));
         let mut found = BTreeSet::new();
-        for partition in &self.partitions {
-            for run in partition.segments.iter().flat_map(|s| s.runs()) {
-                if run.first < end && run.last >= start && selected.contains(run.stream) {
-                    found.insert(run.stream);
+        for (_, segment) in self.segments_in(start, end) {
+            for at in segment.groups().flatten() {
+                for run in at.entry.runs.iter().filter(|r| r.first < end && r.last >= start) {
+                    found.extend(segment.stream(run.ordinal).filter(|s| selected.contains(*s)));
                 }
             }
         }
@@ -203,7 +210,7 @@ impl Snapshot {
         for run in self.runs(&everything, i64::MIN, i64::MAX) {
             let n = match &run.source {
                 Source::Memory { entries, .. } => entries.len() as u64,
-                Source::Segment { docs, .. } => docs.len() as u64,
+                Source::Group { rows, .. } => rows.len() as u64,
             };
             *counts.entry(run.stream).or_default() += n;
         }

@@ -16,9 +16,9 @@ use super::count::{CountRequest, CountRow};
 use super::error::Error;
 use super::limits;
 use super::metrics;
-use super::partition::{Partition, PartitionView, day_of_name};
+use super::migrate;
+use super::partition::{NS_PER_DAY, Partition, PartitionView, day_of, day_of_name};
 use super::scan::{ScanRequest, ScanStats, ScannedEntry};
-use super::schema::day_of;
 use super::snapshot::Snapshot;
 use super::stream_index::{StreamId, StreamIndex};
 use super::writer;
@@ -71,7 +71,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            retention_ns: 30 * super::schema::NS_PER_DAY,
+            retention_ns: 30 * NS_PER_DAY,
             retention_bytes: 0,
             max_line_bytes: limits::MAX_LINE_BYTES,
             oversize: Oversize::Cut,
@@ -260,6 +260,7 @@ impl Store {
         let mut partitions = BTreeMap::new();
         let mut state = State::default();
         let mut covered = BTreeMap::new();
+        migrate::finish_interrupted(&days_dir).map_err(Error::io("go on with rewriting its days"))?;
         for day in days_on_disk(&days_dir).map_err(Error::io("list its days"))? {
             match Partition::open(&days_dir, day, &streams) {
                 Ok((partition, view, position)) => {
@@ -267,7 +268,8 @@ impl Store {
                     state.views.insert(day, Arc::new(view));
                     covered.insert(day, position);
                 }
-                Err(error) => set_aside(&days_dir, day, &error),
+                Err(error @ (Error::Damaged { .. } | Error::Index { .. })) => set_aside(&days_dir, day, &error),
+                Err(error) => return Err(error),
             }
         }
         metrics::PARTITIONS.set(partitions.len() as i64);
@@ -393,6 +395,7 @@ impl Store {
         if batch.is_empty() {
             return Ok(pushed);
         }
+        batch.shrink();
         let payload = batch.encode();
         pushed.accepted = batch.len() as u64;
         let line_bytes = batch.line_bytes() as u64;
@@ -558,15 +561,13 @@ fn days_on_disk(days_dir: &Path) -> io::Result<Vec<i32>> {
 fn set_aside(days_dir: &Path, day: i32, error: &Error) {
     metrics::DAMAGED.with_label_values(&["partition"]).inc();
     let from = days_dir.join(super::partition::name_of(day));
-    let free =
-        (0..1000).map(|n| from.with_extension(format!("damaged{n}"))).find(|p| matches!(p.try_exists(), Ok(false)));
-    let renamed = free.as_ref().map(|to| fs::rename(&from, to));
-    match (free, renamed) {
-        (Some(to), Some(Ok(()))) => {
+    let to = migrate::free_name(&from);
+    match fs::rename(&from, &to) {
+        Ok(()) => {
             tracing::error!(%error, partition = %from.display(), moved_to = %to.display(), "damaged day of the log store is set aside");
         }
-        _ => {
-            tracing::error!(%error, partition = %from.display(), "damaged day of the log store is left out and cannot be moved")
+        Err(refused) => {
+            tracing::error!(%error, %refused, partition = %from.display(), "damaged day of the log store is left out and cannot be moved");
         }
     }
 }

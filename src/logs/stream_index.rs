@@ -12,6 +12,11 @@ use crate::model::{Labels, MatchOp, Matcher};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u32);
 
+impl StreamId {
+    /// A stream whose labels are lost.
+    pub(super) const LOST: StreamId = StreamId(u32::MAX);
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct StreamIndex {

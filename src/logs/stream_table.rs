@@ -1,35 +1,60 @@
 //! The streams of one partition: a file that numbers them, appended to before a commit uses a number.
 //!
-//! Each record (in the WAL's record format) holds one or more label sets; a stream's number is its place in the file.
+//! Each record (in the WAL's record format) holds the number of its first label set and then one or more label sets, whose
+//! numbers follow one another. So a record that is damaged costs its own label sets only.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::batch::{put_labels, take_labels};
 use super::limits::MAX_STREAMS_PER_DAY;
+use super::metrics;
 use super::stream_index::{StreamId, StreamIndex};
 use crate::disk::atomic_file;
+use crate::disk::varint::{put_u64, take_u64};
 use crate::disk::wal::record::{self, Compression, Decoded};
 
 /// Name of the file in the partition's folder.
-pub const FILE: &str = "streams.table";
+pub const FILE: &str = "streams";
 
 /// See the module.
 #[derive(Debug)]
 pub struct StreamTable {
     file: File,
     len_bytes: u64,
+    /// By number; [`StreamId::LOST`] where the labels are lost.
     ids: Vec<StreamId>,
     ordinals: HashMap<StreamId, u32>,
-    /// Streams that got a number but are not in the file yet.
-    unwritten: Vec<StreamId>,
+    /// Streams from this number on are not in the file yet.
+    written: usize,
+}
+
+/// Reads one record's label sets into their places.
+fn read_record(mut payload: &[u8], index: &StreamIndex, ids: &mut Vec<StreamId>) -> Option<()> {
+    let input = &mut payload;
+    let mut at = usize::try_from(take_u64(input)?).ok().filter(|n| *n <= MAX_STREAMS_PER_DAY)?;
+    while !input.is_empty() {
+        let labels = take_labels(input)?;
+        if at >= MAX_STREAMS_PER_DAY {
+            return None;
+        }
+        if ids.len() <= at {
+            ids.resize(at + 1, StreamId::LOST);
+        }
+        if let Some(place) = ids.get_mut(at) {
+            *place = index.intern(&labels);
+        }
+        at += 1;
+    }
+    Some(())
 }
 
 impl StreamTable {
     /// Opens or creates the table in `dir`. What a crash left half-written at the end is not used (no commit refers to it) and
-    /// cut off by the next write.
+    /// cut off by the next write; a damaged record in the middle is told and left out.
     pub fn open(dir: &Path, index: &StreamIndex) -> io::Result<StreamTable> {
         let path = dir.join(FILE);
         let content = match fs::read(&path) {
@@ -38,22 +63,42 @@ impl StreamTable {
             Err(e) => return Err(e),
         };
         let mut ids = Vec::new();
-        let mut good = 0;
-        while let Some(rest) = content.get(good..).filter(|r| !r.is_empty()) {
-            let Decoded::Record(payload, len) = record::decode(rest) else { break };
-            let mut input = &*payload;
-            while !input.is_empty() {
-                let labels = take_labels(&mut input).ok_or_else(|| {
-                    io::Error::new(io::ErrorKind::InvalidData, "a record of the stream table is no label set")
-                })?;
-                ids.push(index.intern(&labels));
+        let (mut at, mut good, mut damaged) = (0, 0, 0u64);
+        while let Some(rest) = content.get(at..).filter(|r| !r.is_empty()) {
+            match record::decode(rest) {
+                Decoded::Record(payload, len) if read_record(&payload, index, &mut ids).is_some() => {
+                    at += len;
+                    good = at;
+                }
+                _ => {
+                    // The length may be what is damaged: look for the next whole record byte by byte.
+                    let whole = |skip: &usize| {
+                        matches!(record::decode(rest.get(*skip..).unwrap_or_default()), Decoded::Record(..))
+                    };
+                    let Some(skip) = (1..rest.len()).find(whole) else { break };
+                    damaged += 1;
+                    at += skip;
+                }
             }
-            good += len;
+        }
+        if damaged > 0 {
+            tracing::error!(file = %path.display(), damaged, "records of a stream table are damaged and left out");
+            metrics::DAMAGED.with_label_values(&["stream_table"]).inc_by(damaged);
         }
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
         atomic_file::sync_dir(dir)?;
-        let ordinals = ids.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
-        Ok(StreamTable { file, len_bytes: good as u64, ids, ordinals, unwritten: Vec::new() })
+        let known = ids.iter().enumerate().filter(|(_, id)| **id != StreamId::LOST);
+        let ordinals = known.map(|(i, id)| (*id, i as u32)).collect();
+        let written = ids.len();
+        Ok(StreamTable { file, len_bytes: good as u64, ids, ordinals, written })
+    }
+
+    /// Numbers below this are in use, although the table may have lost them.
+    pub fn reserve_up_to(&mut self, used: u32) {
+        if self.ids.len() < used as usize {
+            self.ids.resize(used as usize, StreamId::LOST);
+            self.written = self.ids.len();
+        }
     }
 
     /// The number of a stream here; a new one gets the next. `None` when the partition is full.
@@ -67,23 +112,24 @@ impl StreamTable {
         let ordinal = self.ids.len() as u32;
         self.ids.push(id);
         self.ordinals.insert(id, ordinal);
-        self.unwritten.push(id);
         Some(ordinal)
     }
 
     /// The stream of each number.
-    pub fn ids(&self) -> &[StreamId] {
-        &self.ids
+    pub fn ids(&self) -> Arc<[StreamId]> {
+        self.ids.as_slice().into()
     }
 
     /// Makes the new numbers durable.
     pub fn write(&mut self, index: &StreamIndex) -> io::Result<()> {
         use std::io::{Seek, SeekFrom};
-        if self.unwritten.is_empty() {
+        let unwritten = self.ids.get(self.written..).unwrap_or_default();
+        if unwritten.is_empty() {
             return Ok(());
         }
         let mut payload = Vec::new();
-        for id in &self.unwritten {
+        put_u64(&mut payload, self.written as u64);
+        for id in unwritten {
             put_labels(&mut payload, &index.labels(*id), None);
         }
         let mut out = Vec::new();
@@ -97,7 +143,7 @@ impl StreamTable {
             return Err(e);
         }
         self.len_bytes += out.len() as u64;
-        self.unwritten.clear();
+        self.written = self.ids.len();
         Ok(())
     }
 }
@@ -108,7 +154,7 @@ mod tests {
     use crate::model::Labels;
 
     #[test]
-    fn numbers_survive_and_torn_tails_are_cut() {
+    fn numbers_survive_torn_tails_and_damage_in_the_middle() {
         let dir = tempfile::tempdir().unwrap();
         let index = StreamIndex::default();
         let id = |n: &str| index.intern(&Labels::from_pairs([("app", n)]));
@@ -122,12 +168,22 @@ mod tests {
         table.ordinal(id("c"));
         table.write(&index).unwrap();
         let content = fs::read(dir.path().join(FILE)).unwrap();
-        for cut in whole..content.len() {
-            fs::write(dir.path().join(FILE), &content[..cut]).unwrap();
+        let names = |bytes: &[u8]| {
+            fs::write(dir.path().join(FILE), bytes).unwrap();
             let fresh = StreamIndex::default();
             let table = StreamTable::open(dir.path(), &fresh).unwrap();
-            let names: Vec<String> = table.ids().iter().map(|i| fresh.labels(*i).value("app").to_owned()).collect();
-            assert_eq!(names, ["b", "a"], "cut at {cut}");
+            let name = |i: &StreamId| (*i != StreamId::LOST).then(|| fresh.labels(*i).value("app").to_owned());
+            table.ids().iter().map(name).collect::<Vec<_>>()
+        };
+        let some = |n: &str| Some(n.to_owned());
+        for cut in whole..content.len() {
+            assert_eq!(names(&content[..cut]), [some("b"), some("a")], "cut at {cut}");
+        }
+        for at in 0..whole {
+            let mut flipped = content.clone();
+            flipped[at] ^= 0x10;
+            let found = names(&flipped);
+            assert_eq!(found, [None, None, some("c")], "flipped at {at}");
         }
     }
 }

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::error::Error;
 use super::metrics;
-use super::partition::{EntryRef, Partition, PartitionView};
-use super::schema::{NS_PER_DAY, day_of};
+use super::partition::{EntryRef, NS_PER_DAY, Partition, PartitionView, day_of};
 use super::store::{Frozen, Shared, lock};
 use crate::exec::throttled_log::Throttle;
 
@@ -16,6 +15,9 @@ use crate::exec::throttled_log::Throttle;
 const TICK: Duration = Duration::from_secs(1);
 /// How often retention is applied.
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// What is added to the niceness of the merging thread.
+#[cfg(target_os = "linux")]
+const MERGE_NICENESS: i32 = 10;
 /// How long a failed flush or merge rests.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -105,6 +107,7 @@ fn check_space(shared: &Shared) {
 }
 
 fn run_merges(shared: &Weak<Shared>) {
+    yield_to_others();
     let throttle = Throttle::new(60_000);
     loop {
         let Some(shared) = shared.upgrade() else { return };
@@ -130,6 +133,14 @@ fn run_merges(shared: &Weak<Shared>) {
     }
 }
 
+/// Gives this thread a low priority: a merge has time.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, MERGE_NICENESS) {
+        tracing::debug!(%error, "the merging thread of the log store keeps its priority");
+    }
+}
+
 /// Writes the frozen batches to segments; freezes the active ones first if none are frozen. What could be written stays so
 /// when a later day fails, and the next call goes on with the rest.
 pub(super) fn flush(shared: &Shared) -> Result<(), Error> {
@@ -145,11 +156,6 @@ pub(super) fn flush(shared: &Shared) -> Result<(), Error> {
             }
         }
     }
-    let others: Vec<Arc<Partition>> = {
-        let partitions = lock(&shared.partitions);
-        partitions.iter().filter(|(day, _)| !days.contains_key(day)).map(|(_, p)| p.clone()).collect()
-    };
-    others.iter().for_each(|p| p.idle());
     for (day, entries) in days.into_iter().filter(|(day, _)| !done.contains(day)) {
         let partition = shared.partition(day)?;
         let _no_other_shows_it = lock(&shared.publish);
@@ -201,11 +207,14 @@ fn new_view(shared: &Shared, partition: &Partition) -> Result<PartitionView, Err
 /// Does one merge, if one is due; says whether it did.
 pub(super) fn merge_once(shared: &Shared) -> Result<bool, Error> {
     let partitions: Vec<Arc<Partition>> = lock(&shared.partitions).values().cloned().collect();
+    let today = day_of(shared.options.clock.now_ns());
     for partition in partitions {
         if *lock(&shared.signal.stop) {
             return Ok(false);
         }
-        let Some(segments) = partition.merge_candidate()? else { continue };
+        let Some(view) = shared.read().views.get(&partition.day()).cloned() else { continue };
+        let past = partition.day() < today;
+        let Some(segments) = partition.merge_candidate(&view, past) else { continue };
         partition.merge(&segments)?;
         metrics::MERGES.inc();
         let _no_other_shows_it = lock(&shared.publish);

@@ -1,10 +1,12 @@
 //! LogQL as a service.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
 use prometheus::HistogramVec;
 
-use crate::logql::engine::{EngineOptions, Output, Query, QueryError, Stats, run};
+use crate::logql::engine::{EngineOptions, Output, Query, QueryError, Stats, patterns, run};
+use crate::logql::patterns::ByLevel;
 use crate::logs::Store;
 use crate::model::time::NS_PER_MS;
 use crate::query::admission::{Admission, Failure, Stop};
@@ -58,6 +60,21 @@ impl LogQueries {
 
     /// Runs a query on the CPU pool. Dropping the future cancels it.
     pub async fn run(&self, query: Query, asker: Asker) -> Result<(Output, Stats), LogQueryError> {
+        self.admitted(query, asker, |s, o, q, stop| run(s, o, q, stop), |answer| answer.1.lines).await
+    }
+
+    /// The patterns of the lines of a log query, see [`crate::logql::patterns`].
+    pub async fn patterns(&self, query: Query, asker: Asker) -> Result<ByLevel, LogQueryError> {
+        Ok(self.admitted(query, asker, |s, o, q, stop| patterns(s, o, q, stop), |answer| answer.1.lines).await?.0)
+    }
+
+    async fn admitted<T: Send + 'static>(
+        &self,
+        query: Query,
+        asker: Asker,
+        work: impl FnOnce(&LogStorage, &EngineOptions, &Query, &AtomicBool) -> Result<T, QueryError> + Send + 'static,
+        read: impl Fn(&T) -> u64 + Send + 'static,
+    ) -> Result<T, LogQueryError> {
         let begun = std::time::Instant::now();
         let times = AskedTimes {
             start_ms: query.start_ns / NS_PER_MS,
@@ -66,8 +83,7 @@ impl LogQueries {
         };
         let asked = Asked { language: Language::LogQl, query: query.expr.clone(), times, asker };
         let (storage, options) = (self.storage.clone(), self.options.clone());
-        let work = move |_: &Asked, stop: Stop| run(storage.as_ref(), &options, &query, &stop.flag);
-        let read = |answer: &(Output, Stats)| answer.1.lines;
+        let work = move |_: &Asked, stop: Stop| work(&storage, &options, &query, &stop.flag);
         let outcome = self.admission.run(asked, read, work).await;
         let word = if outcome.is_ok() { "ok" } else { "error" };
         DURATION.with_label_values(&[word]).observe(begun.elapsed().as_secs_f64());

@@ -3,23 +3,28 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use crate::logql::storage::{Count, Counted, Direction, Entry, LineHint, Select, Storage, StorageError, StreamCount};
-use crate::logs::detect::DETECTED_LEVEL;
-use crate::logs::{self, CountRequest, LineFilter, Measure, ScanRequest, Selection, Snapshot, Store, StreamId};
+use rayon::prelude::*;
+
+use crate::exec::cpu_pool;
+use crate::logql::columns::StreamRows;
+use crate::logql::storage::{
+    Count, Direction, Entry, Fold, FoldPart, LineHint, Plan, PlanTerm, Select, Storage, StorageError, StreamCount,
+};
+use crate::logs::pieces::{GroupPiece, Part, Piece};
+use crate::logs::{
+    self, CountRequest, LineFilter, Measure, ScanRequest, ScannedEntry, Selection, Snapshot, Store, StreamId,
+};
 use crate::model::Labels;
+use crate::query::log_rows::{GroupRows, Shapes};
 
 /// See the module.
 pub struct LogStorage(pub Arc<Store>);
 
 impl Storage for LogStorage {
-    fn count(&self, count: &Count, go_on: &(dyn Fn() -> bool + Sync)) -> Result<Option<Counted>, StorageError> {
+    fn count(&self, count: &Count) -> Result<Option<Vec<StreamCount>>, StorageError> {
         let snapshot = self.0.snapshot();
-        if !count.filters.is_empty() {
-            return count_by_reading(&snapshot, count, go_on).map(Some);
-        }
         let request = CountRequest {
             selection: Selection::Matchers(count.matchers.clone()),
             boundaries: count.boundaries.clone(),
@@ -27,43 +32,153 @@ impl Storage for LogStorage {
             measure: if count.bytes { Measure::Bytes } else { Measure::Entries },
             by_level: count.by_level,
         };
-        let rows = snapshot.count(&request).map_err(failed)?;
         let row = |r: logs::CountRow| StreamCount {
             labels: snapshot.labels(r.stream),
             level: r.level.map(Cow::Borrowed),
             counts: r.counts,
         };
-        Ok(Some(Counted { rows: rows.into_iter().map(row).collect(), ..Counted::default() }))
+        Ok(Some(snapshot.count(&request).map_err(failed)?.into_iter().map(row).collect()))
     }
 
     fn scan(&self, select: &Select, each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), StorageError> {
-        let request = ScanRequest {
-            selection: Selection::Matchers(select.matchers.clone()),
-            start_ns: select.start_ns,
-            end_ns: select.end_ns,
-            direction: match select.direction {
-                Direction::Backward => logs::Direction::Backward,
-                Direction::Forward => logs::Direction::Forward,
-            },
-            filters: line_filters(&select.hints),
-            limit: None,
-        };
         let snapshot = self.0.snapshot();
         let mut labels: HashMap<StreamId, Labels> = HashMap::new();
         snapshot
-            .scan(&request, &mut |e| {
+            .scan(&request(select), &mut |e| {
                 let labels = labels.entry(e.stream).or_insert_with(|| snapshot.labels(e.stream));
-                each(Entry {
-                    stream: u64::from(e.stream.0),
-                    labels,
-                    timestamp: e.timestamp,
-                    line: e.line,
-                    metadata: e.metadata,
-                })
+                each(entry(&e, labels))
             })
             .map(|_| ())
             .map_err(failed)
     }
+
+    fn fold(&self, select: &Select, fold: &dyn Fold) -> Result<(), StorageError> {
+        let snapshot = self.0.snapshot();
+        let pieces = snapshot.pieces(&request(select)).map_err(failed)?;
+        let reading = Reading { snapshot: &snapshot, filtered: !select.hints.is_empty(), shapes: Shapes::default() };
+        let mut list: Vec<&Piece<'_>> = pieces.list().iter().collect();
+        // In order of time, so that parts are the same each time.
+        list.sort_by_key(|p| (p.first(), p.last(), p.rows()));
+        let parts = parts_of(&list);
+        cpu_pool::pool().install(|| {
+            parts.par_iter().enumerate().try_for_each(|(i, pieces)| {
+                let mut part = fold.part(i);
+                for piece in *pieces {
+                    if reading.give(piece, part.as_mut())?.is_break() {
+                        break;
+                    }
+                }
+                part.finish();
+                Ok(())
+            })
+        })
+    }
+
+    fn plan(&self, select: &Select) -> Result<Plan, StorageError> {
+        let snapshot = self.0.snapshot();
+        let pieces = snapshot.pieces(&request(select)).map_err(failed)?;
+        let facts = pieces.facts();
+        Ok(Plan {
+            partitions: facts.partitions as u64,
+            streams: facts.streams as u64,
+            segments: facts.segments as u64,
+            blocks: facts.groups as u64,
+            blocks_ruled_out: facts.groups_ruled_out as u64,
+            rows: facts.rows,
+            rows_to_read: facts.rows_to_read,
+            rows_line_by_line: facts.rows_line_by_line,
+            terms: facts.terms.iter().map(|(text, blocks)| PlanTerm { text: text.clone(), blocks: *blocks }).collect(),
+        })
+    }
+}
+
+/// Parts for each thread: so many that none waits long for another, so few that putting them together costs nothing.
+const PARTS_PER_THREAD: usize = 4;
+
+/// Pieces in order, in parts of about the same number of rows.
+fn parts_of<'p, 's>(pieces: &'p [&'p Piece<'s>]) -> Vec<&'p [&'p Piece<'s>]> {
+    let rows: usize = pieces.iter().map(|p| p.rows()).sum();
+    let wanted = rows.div_ceil(PARTS_PER_THREAD * cpu_pool::pool().current_num_threads()).max(1);
+    let mut parts = Vec::new();
+    let (mut from, mut collected) = (0, 0);
+    for (i, piece) in pieces.iter().enumerate() {
+        collected += piece.rows();
+        if collected >= wanted || i + 1 == pieces.len() {
+            parts.extend(pieces.get(from..=i));
+            (from, collected) = (i + 1, 0);
+        }
+    }
+    parts
+}
+
+/// What is shared by the threads of a reading.
+struct Reading<'s> {
+    snapshot: &'s Snapshot,
+    filtered: bool,
+    shapes: Shapes,
+}
+
+impl Reading<'_> {
+    /// Gives a piece to a part. What is damaged is told and left out.
+    fn give(&self, piece: &Piece<'_>, part: &mut dyn FoldPart) -> Result<ControlFlow<()>, StorageError> {
+        match piece {
+            Piece::Lines(lines) => {
+                let labels = self.snapshot.labels(lines.stream());
+                let mut flow = ControlFlow::Continue(());
+                let scanned = lines.scan(&mut |e| {
+                    flow = part.line(&entry(&e, &labels));
+                    flow
+                });
+                scanned.map_err(failed)?;
+                Ok(flow)
+            }
+            Piece::Group(group) => {
+                let rows = match self.open(group) {
+                    Ok(rows) => rows,
+                    Err(e) => return left_out(e),
+                };
+                match part.rows(&rows) {
+                    Ok(flow) => Ok(flow),
+                    Err(e) => rows.failure().map_or(Err(e), left_out),
+                }
+            }
+        }
+    }
+
+    fn open(&self, piece: &GroupPiece) -> Result<GroupRows<'_>, logs::Error> {
+        let group = piece.open()?;
+        let part = |p: &Part| StreamRows {
+            stream: u64::from(p.stream.0),
+            labels: self.snapshot.labels(p.stream),
+            rows: p.rows.clone(),
+        };
+        let parts = piece.parts().iter().map(part).collect();
+        let selected = if self.filtered { Some(piece.select(&group)?) } else { None };
+        GroupRows::new(group, parts, selected, &self.shapes)
+    }
+}
+
+fn left_out(e: logs::Error) -> Result<ControlFlow<()>, StorageError> {
+    logs::damage::leave_out(e).map_err(failed)?;
+    Ok(ControlFlow::Continue(()))
+}
+
+fn request(select: &Select) -> ScanRequest {
+    ScanRequest {
+        selection: Selection::Matchers(select.matchers.clone()),
+        start_ns: select.start_ns,
+        end_ns: select.end_ns,
+        direction: match select.direction {
+            Direction::Backward => logs::Direction::Backward,
+            Direction::Forward => logs::Direction::Forward,
+        },
+        filters: line_filters(&select.hints),
+        limit: None,
+    }
+}
+
+fn entry<'e>(e: &ScannedEntry<'e>, labels: &'e Labels) -> Entry<'e> {
+    Entry { stream: u64::from(e.stream.0), labels, timestamp: e.timestamp, line: e.line, metadata: e.metadata }
 }
 
 fn failed(e: logs::Error) -> StorageError {
@@ -73,68 +188,12 @@ fn failed(e: logs::Error) -> StorageError {
 fn line_filters(hints: &[LineHint]) -> Vec<LineFilter> {
     let filter = |h: &LineHint| match h {
         LineHint::Contains(t) => LineFilter::Contains(t.clone()),
+        LineHint::NotContains(t) => LineFilter::NotContains(t.clone()),
         LineHint::Regex(r) => LineFilter::Regex(r.clone()),
+        LineHint::NotRegex(r) => LineFilter::NotRegex(r.clone()),
+        LineHint::AnyOf(any) => LineFilter::AnyOf(line_filters(any)),
     };
     hints.iter().map(filter).collect()
-}
-
-/// The counts of one stream by level.
-type Levels = Vec<(String, Vec<u64>)>;
-
-/// Reads the lines, several streams at once.
-fn count_by_reading(
-    snapshot: &Snapshot,
-    count: &Count,
-    go_on: &(dyn Fn() -> bool + Sync),
-) -> Result<Counted, StorageError> {
-    /// How many lines are counted between two looks at the clock.
-    const CHECK_EVERY: u64 = 4096;
-    let (Some(start), Some(end)) = (count.boundaries.first(), count.boundaries.last()) else {
-        return Ok(Counted::default());
-    };
-    let request = ScanRequest {
-        selection: Selection::Matchers(count.matchers.clone()),
-        start_ns: *start,
-        end_ns: *end,
-        direction: logs::Direction::Forward,
-        filters: line_filters(&count.filters),
-        limit: None,
-    };
-    let buckets = count.boundaries.len().saturating_sub(1);
-    let streams: Mutex<HashMap<StreamId, Levels>> = Mutex::new(HashMap::new());
-    let seen = AtomicU64::new(0);
-    let stats = snapshot
-        .scan_streams(&request, &|e| {
-            if seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECK_EVERY) && !go_on() {
-                return ControlFlow::Break(());
-            }
-            let level = if count.by_level { e.metadata.value(DETECTED_LEVEL) } else { "" };
-            let n = if count.bytes { e.line.len() as u64 } else { 1 };
-            let after = count.boundaries.partition_point(|b| *b <= e.timestamp);
-            let mut streams = streams.lock().unwrap_or_else(PoisonError::into_inner);
-            let levels = streams.entry(e.stream).or_default();
-            let at = levels.iter().position(|(l, _)| l == level).unwrap_or_else(|| {
-                levels.push((level.to_owned(), vec![0; buckets]));
-                levels.len() - 1
-            });
-            let counts = levels.get_mut(at).map(|(_, c)| c);
-            if let Some(bucket) = counts.zip(after.checked_sub(1)).and_then(|(c, i)| c.get_mut(i)) {
-                *bucket += n;
-            }
-            ControlFlow::Continue(())
-        })
-        .map_err(failed)?;
-    let streams = streams.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let rows = streams.into_iter().flat_map(|(id, levels)| {
-        let labels = snapshot.labels(id);
-        // Entries without a level are left to those who read.
-        levels.into_iter().map(move |(level, counts)| StreamCount {
-            labels: labels.clone(),
-            level: (!level.is_empty()).then_some(Cow::Owned(level)),
-            counts,
-        })
-    });
-    Ok(Counted { rows: rows.collect(), lines_read: stats.lines_read, bytes_read: stats.bytes_read })
 }
 
 #[cfg(test)]
@@ -219,6 +278,7 @@ mod tests {
                 limit: 0,
                 direction: Direction::Backward,
                 interval_ns: 0,
+                explain: false,
             };
             let ask = |storage: &dyn Storage| {
                 run(storage, &EngineOptions::default(), &query, &AtomicBool::new(false)).unwrap()
@@ -228,6 +288,6 @@ mod tests {
             assert_eq!(counted, scanned, "{expr}");
             short += usize::from(stats.lines == 0);
         }
-        assert_eq!(short, 7, "queries that were answered without reading");
+        assert!(short >= 10, "queries that were answered without reading: {short}");
     }
 }

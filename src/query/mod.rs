@@ -4,7 +4,10 @@ pub mod active_file;
 pub mod admission;
 pub mod asker;
 pub mod log_queries;
+mod log_rows;
 pub mod log_storage;
+#[cfg(test)]
+mod log_tests;
 pub mod metric_queries;
 pub mod metric_storage;
 pub mod query_log;

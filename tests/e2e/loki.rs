@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::flow::push_body;
-use crate::harness::{Server, now_ms};
+use crate::harness::{CAMPANILE, Process, Server, eventually, now_ms};
 
 async fn push(server: &Server, labels: Value, lines: &[(i64, String)]) {
     let r = server
@@ -114,11 +114,11 @@ async fn patterns_limits_and_printer() {
 }
 
 /// A WebSocket as far as a tail needs it: the server's frames are not masked.
-struct Tail(BufReader<TcpStream>);
+pub struct Tail(BufReader<TcpStream>);
 
 impl Tail {
     /// Opens one; the status if it is refused.
-    async fn open(server: &Server, query: &str) -> Result<Tail, u16> {
+    pub async fn open(server: &Server, query: &str) -> Result<Tail, u16> {
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("query", query).finish();
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
         let head = format!(
@@ -138,7 +138,7 @@ impl Tail {
     }
 
     /// The next text frame; `None` at the end. Pings are passed over.
-    async fn frame(&mut self) -> Option<Value> {
+    pub async fn frame(&mut self) -> Option<Value> {
         loop {
             let opcode = self.0.read_u8().await.ok()? & 0x0f;
             let len = match self.0.read_u8().await.ok()? {
@@ -157,7 +157,7 @@ impl Tail {
     }
 
     /// The lines of the next frame.
-    async fn lines(&mut self) -> Vec<String> {
+    pub async fn lines(&mut self) -> Vec<String> {
         let frame = tokio::time::timeout(Duration::from_secs(20), self.frame()).await.expect("a frame").expect("open");
         let streams = frame["streams"].as_array().unwrap();
         let values = streams.iter().flat_map(|s| s["values"].as_array().unwrap());
@@ -191,4 +191,76 @@ async fn tails_give_old_and_new_lines_and_end_with_the_server() {
     let end = tokio::time::timeout(Duration::from_secs(20), tail.frame()).await.expect("the tail ends");
     assert_eq!(end, None, "no close frame: clients come back after a restart");
     assert_eq!(server.process.wait(20).await, Some(0));
+}
+
+/// A client that does not read loses lines, not the server its memory; and it is told which.
+#[tokio::test]
+async fn slow_tails_are_told_what_they_lost() {
+    let server = Server::start("").await;
+    let mut tail = Tail::open(&server, "{app=\"web\"}").await.unwrap();
+    let now = now_ms() * 1_000_000;
+    let mut pushed = 0;
+    for batch in 0..60i64 {
+        let line = |i: i64| (now + batch * 1000 + i, format!("{batch} {i} {}", "x".repeat(20_000)));
+        let lines: Vec<_> = (0..50).map(line).collect();
+        pushed += lines.len();
+        push(&server, json!({"app": "web"}), &lines).await;
+    }
+    let (mut came, mut lost) = (0, 0);
+    while came + lost < pushed {
+        let frame = tokio::time::timeout(Duration::from_secs(20), tail.frame()).await.expect("a frame").expect("open");
+        came +=
+            frame["streams"].as_array().unwrap().iter().map(|s| s["values"].as_array().unwrap().len()).sum::<usize>();
+        for d in frame["dropped_entries"].as_array().into_iter().flatten() {
+            assert_eq!(d["labels"]["app"], "web", "{d}");
+            assert!(d["timestamp"].as_str().unwrap().parse::<i64>().unwrap() >= now, "{d}");
+            lost += 1;
+        }
+        // Of very many not each is told; then a last frame shows that the tail lives.
+        if lost >= 1000 {
+            break;
+        }
+    }
+    assert!(came > 0 && lost > 0, "{came} {lost}");
+}
+
+/// Runs the program and gives what it prints.
+fn campanile(args: &[&str]) -> String {
+    let out = std::process::Command::new(CAMPANILE).args(args).output().unwrap();
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn query_logs_explains() {
+    let server = with_lines().await;
+    assert_eq!(server.http.post(server.url("/flush")).send().await.unwrap().status(), 204);
+    let url = server.url("");
+    let out = campanile(&["query", "logs", "--server", &url, "--explain", "{app=\"web\"} |= \"u3\" | json"]);
+    assert!(out.contains("\"u3\"") && out.contains("plan of {app=\"web\"} |= \"u3\" | json"), "{out}");
+    assert!(out.contains("  1 streams in") && out.contains("  5 rows, of which"), "{out}");
+    assert!(out.contains("read 1 lines"), "{out}");
+    let query = "sum by (level) (count_over_time({app=\"web\"} | json [1m]))";
+    let out = campanile(&["query", "logs", "--server", &url, "--explain", query]);
+    assert!(out.contains("read 0 lines (0 bytes) and 5 rows without their lines"), "{out}");
+}
+
+#[tokio::test]
+async fn query_logs_follows() {
+    let mut server = with_lines().await;
+    let out = server.dir.path().join("followed");
+    let url = server.url("");
+    let args = ["query", "logs", "--follow", "--server", &url, "{app=\"db\"} != \"old\""];
+    let _following = Process::start(CAMPANILE, &args, &out);
+    let followed = || std::fs::read_to_string(&out).unwrap_or_default();
+    eventually("the old line", 20, async || followed().contains("level=warn size=5kB").then_some(())).await;
+    let now = now_ms() * 1_000_000;
+    push(&server, json!({"app": "db"}), &[(now, "a new line".to_owned()), (now + 1, "an old line".to_owned())]).await;
+    eventually("the new line", 20, async || followed().contains("a new line").then_some(())).await;
+    // It goes on when the server comes back.
+    server.crash_and_restart().await;
+    push(&server, json!({"app": "db"}), &[(now_ms() * 1_000_000, "after the crash".to_owned())]).await;
+    eventually("a line after the crash", 20, async || followed().contains("after the crash").then_some(())).await;
+    let text = followed();
+    assert!(!text.contains("an old line") && text.matches("a new line").count() == 1, "{text}");
 }

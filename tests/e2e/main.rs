@@ -14,6 +14,7 @@ mod flow;
 mod grafana;
 mod grafana_alerting;
 mod grafana_prometheus;
+mod grafana_logs;
 mod harness;
 mod life;
 mod log_protocols;

@@ -58,7 +58,7 @@ fn limit(params: &Params, names: &[&str], default: usize) -> Result<usize, TextE
 }
 
 /// The newest lines of a log query.
-pub(super) async fn newest(state: &ApiState, params: &Params, lines: usize) -> Result<Vec<ResultEntry>, TextError> {
+async fn newest(state: &ApiState, params: &Params, lines: usize) -> Result<Vec<ResultEntry>, TextError> {
     let (start_ns, end_ns) = read::range(params, state.clock.now_ns())?;
     let query = Query {
         expr: params.get("query").unwrap_or_default().to_owned(),
@@ -68,6 +68,7 @@ pub(super) async fn newest(state: &ApiState, params: &Params, lines: usize) -> R
         limit: lines.min(state.logs.options().max_entries),
         direction: Direction::Backward,
         interval_ns: 0,
+        explain: false,
     };
     match state.logs.run(query, Asker::inside("detected fields")).await?.0 {
         Output::Lines(entries) => Ok(entries),

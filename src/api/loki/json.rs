@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use crate::api::prom::json::{write_labels, write_object, write_point, write_str};
 use crate::logql::engine::{LabelPairs, Output, ResultEntry, Stats};
+use crate::logql::storage::Plan;
 
 pub(super) fn write_pairs<'a>(out: &mut String, pairs: impl IntoIterator<Item = &'a (String, String)>) {
     write_object(out, pairs.into_iter().map(|(n, v)| (n.as_str(), v.as_str())));
@@ -60,18 +61,42 @@ pub(super) fn render(output: &Output, stats: &Stats, categorize: bool) -> String
         Output::Scalar(t, v) => write_point(&mut out, *t, *v),
     }
     let seconds = stats.seconds.max(1e-9);
-    // Writing to a String cannot fail.
+    let processed = stats.lines + stats.rows;
+    // Writing to a String cannot fail. `linesRead` is not Loki's: the lines that had to be looked at themselves.
     let _ok = write!(
         out,
         ",\"stats\":{{\"summary\":{{\"bytesProcessedPerSecond\":{},\"linesProcessedPerSecond\":{},\"totalBytesProcessed\":{},\
-         \"totalLinesProcessed\":{},\"execTime\":{}}}}}}}}}",
+         \"totalLinesProcessed\":{},\"linesRead\":{},\"execTime\":{}}}",
         (stats.bytes as f64 / seconds) as u64,
-        (stats.lines as f64 / seconds) as u64,
+        (processed as f64 / seconds) as u64,
         stats.bytes,
+        processed,
         stats.lines,
         stats.seconds
     );
+    if !stats.plans.is_empty() {
+        let plans: Vec<_> = stats.plans.iter().map(plan).collect();
+        let _ok = write!(out, ",\"plan\":{}", serde_json::Value::Array(plans));
+    }
+    out.push_str("}}}");
     out
+}
+
+/// What a selector of the query took, for people.
+fn plan((selector, p): &(String, Plan)) -> serde_json::Value {
+    let terms: Vec<_> = p.terms.iter().map(|t| serde_json::json!({"term": t.text, "blocks": t.blocks})).collect();
+    serde_json::json!({
+        "selector": selector,
+        "partitions": p.partitions,
+        "streams": p.streams,
+        "segments": p.segments,
+        "rowGroups": p.blocks,
+        "rowGroupsRuledOut": p.blocks_ruled_out,
+        "rows": p.rows,
+        "rowsToRead": p.rows_to_read,
+        "rowsLineByLine": p.rows_line_by_line,
+        "terms": terms,
+    })
 }
 
 /// The labels under which an entry is shown.

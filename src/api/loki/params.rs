@@ -92,6 +92,15 @@ pub(super) fn limit(params: &Params) -> Result<usize, TextError> {
     }
 }
 
+/// Whether the plan of the query is asked for.
+pub(super) fn explain(params: &Params) -> Result<bool, TextError> {
+    match params.get("explain") {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1" | "") => Ok(true),
+        Some(other) => Err(TextError::bad_request(format!("explain {other:?} is neither true nor false"))),
+    }
+}
+
 /// `direction`; newest first where it is not given.
 pub(super) fn direction(params: &Params) -> Result<Direction, TextError> {
     match params.get("direction") {

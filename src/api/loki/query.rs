@@ -70,6 +70,7 @@ pub(super) async fn instant(
         limit: read::limit(&params)?,
         direction: read::direction(&params)?,
         interval_ns: 0,
+        explain: read::explain(&params)?,
     };
     run(&state, &headers, asker, query).await
 }
@@ -92,6 +93,7 @@ pub(super) async fn range(
         limit: read::limit(&params)?,
         direction: read::direction(&params)?,
         interval_ns: read::interval(&params)?,
+        explain: read::explain(&params)?,
     };
     run(&state, &headers, asker, query).await
 }

@@ -9,8 +9,11 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::api::ApiState;
@@ -32,12 +35,16 @@ use crate::telemetry::metrics;
 const MAX_DELAY_NS: i64 = 5_000_000_000;
 /// Tails that may be open at once.
 const MAX_TAILS: i64 = 100;
-/// Lines that wait to be sent; more are dropped, and the client is told.
+/// Lines that wait to be sent; where a client is so slow that there are more, they are dropped, and it is told.
 const MAX_WAITING: usize = 5000;
+/// The same in bytes, twice: what waits, and the frame that is being sent.
+const MAX_WAITING_BYTES: u64 = 4 << 20;
 /// Dropped lines that are told one by one in a frame.
 const MAX_TOLD: usize = 1000;
 /// A client that is gone is found out by this.
 const PING: Duration = Duration::from_secs(1);
+/// How long to wait while a frame is on its way.
+const BUSY: Duration = Duration::from_millis(50);
 /// What fits the reason of a close frame.
 const MAX_REASON_BYTES: usize = 120;
 
@@ -93,8 +100,16 @@ impl Request {
             return Err(TextError::bad_request("delay_for can't be greater than 5"));
         }
         let limit = read::limit(params)?.min(state.logs.options().max_entries).min(MAX_WAITING);
-        let history =
-            Query { expr, start_ns, end_ns, step_ns: 0, limit, direction: Direction::Backward, interval_ns: 0 };
+        let history = Query {
+            expr,
+            start_ns,
+            end_ns,
+            step_ns: 0,
+            limit,
+            direction: Direction::Backward,
+            interval_ns: 0,
+            explain: false,
+        };
         Ok(Request { log, pipeline, history, delay: Duration::from_nanos(delay_ns.unsigned_abs()) })
     }
 
@@ -127,19 +142,40 @@ impl Request {
 #[derive(Default)]
 struct Waiting {
     lines: Vec<ResultEntry>,
+    bytes: u64,
     dropped: Vec<(LabelPairs, i64)>,
 }
 
 impl Waiting {
-    fn add(&mut self, e: ResultEntry) {
-        if self.lines.len() < MAX_WAITING {
-            self.lines.push(e);
-        } else {
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.dropped.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.len() >= MAX_WAITING || self.bytes >= MAX_WAITING_BYTES
+    }
+
+    /// Takes a line. If there is no room, what waits is sent; if that is not possible, the line is dropped.
+    fn add(&mut self, e: ResultEntry, frames: &mpsc::Sender<Message>) {
+        if self.is_full() {
+            self.send(frames);
+        }
+        if self.is_full() {
             DROPPED.inc();
             if self.dropped.len() < MAX_TOLD {
                 self.dropped.push((e.stream, e.timestamp));
             }
+        } else {
+            self.bytes += e.bytes();
+            self.lines.push(e);
         }
+    }
+
+    /// Sends everything as one frame, unless the one before is still on its way. Says whether it did.
+    fn send(&mut self, frames: &mpsc::Sender<Message>) -> bool {
+        let Ok(place) = frames.try_reserve() else { return false };
+        place.send(Message::text(self.frame()));
+        true
     }
 
     /// Everything as one frame; nothing waits then.
@@ -157,8 +193,7 @@ impl Waiting {
             out.push(']');
         }
         out.push('}');
-        self.lines.clear();
-        self.dropped.clear();
+        *self = Waiting::default();
         out
     }
 }
@@ -169,12 +204,6 @@ enum End {
     Gone,
     /// The client is told.
     Failed(String),
-}
-
-impl From<axum::Error> for End {
-    fn from(_: axum::Error) -> Self {
-        End::Gone
-    }
 }
 
 pub(super) async fn tail(
@@ -194,42 +223,56 @@ pub(super) async fn tail(
             format!("max concurrent tail requests limit exceeded, count > limit ({MAX_TAILS})"),
         ));
     }
-    Ok(upgrade.on_upgrade(move |mut socket| async move {
+    Ok(upgrade.on_upgrade(move |socket| async move {
         let _counted = Counted::new();
         let shutdown = state.shutdown.clone();
+        let (mut sink, stream) = socket.split();
+        let (frames, to_send) = mpsc::channel(1);
         let end = tokio::select! {
             () = shutdown.cancelled() => End::Gone,
-            ended = session(&mut socket, &state, &request) => match ended {
-                Ok(()) => End::Gone,
-                Err(e) => e,
-            },
+            ended = send_frames(&mut sink, to_send) => ended,
+            ended = session(stream, frames, &state, &request) => ended,
         };
         if let End::Failed(reason) = end {
             let cut = reason.floor_char_boundary(MAX_REASON_BYTES);
             let reason = reason.get(..cut).unwrap_or_default().to_owned();
             let frame = CloseFrame { code: close_code::ERROR, reason: reason.into() };
             // The client may have gone meanwhile.
-            let _told = socket.send(Message::Close(Some(frame))).await;
+            let _told = sink.send(Message::Close(Some(frame))).await;
         }
     }))
 }
 
-async fn session(socket: &mut WebSocket, state: &ApiState, request: &Arc<Request>) -> Result<(), End> {
+/// Sends frames, however long the client takes; ends when there will be no more.
+async fn send_frames(sink: &mut SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Message>) -> End {
+    while let Some(frame) = frames.recv().await {
+        if sink.send(frame).await.is_err() {
+            return End::Gone;
+        }
+    }
+    std::future::pending().await
+}
+
+async fn session(
+    mut stream: SplitStream<WebSocket>,
+    frames: mpsc::Sender<Message>,
+    state: &ApiState,
+    request: &Arc<Request>,
+) -> End {
     // Listening begins before history is read, so that no line falls between the two.
     let mut batches = state.logs.store().subscribe();
-    let (output, _) = state
-        .logs
-        .run(request.history.clone(), Asker::inside("tail"))
-        .await
-        .map_err(|e| End::Failed(TextError::from(e).message))?;
+    let history = match state.logs.run(request.history.clone(), Asker::inside("tail")).await {
+        Ok((output, _)) => output,
+        Err(e) => return End::Failed(TextError::from(e).message),
+    };
     let mut waiting = Waiting::default();
     let mut sent = HashSet::new();
-    if let Output::Lines(lines) = output {
+    if let Output::Lines(lines) = history {
         sent.extend(lines.iter().map(fingerprint));
-        lines.into_iter().for_each(|e| waiting.add(e));
+        lines.into_iter().for_each(|e| waiting.add(e, &frames));
     }
-    if !waiting.lines.is_empty() {
-        socket.send(Message::text(waiting.frame())).await?;
+    if !waiting.is_empty() {
+        waiting.send(&frames);
     }
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -240,32 +283,37 @@ async fn session(socket: &mut WebSocket, state: &ApiState, request: &Arc<Request
                 match received {
                     Ok(batch) => {
                         let request = request.clone();
-                        let lines = cpu_pool::run(move || request.lines_of(&batch))
-                            .await
-                            .map_err(|e| End::Failed(e.to_string()))?;
-                        lines.into_iter().filter(|e| !sent.contains(&fingerprint(e))).for_each(|e| waiting.add(e));
+                        let lines = match cpu_pool::run(move || request.lines_of(&batch)).await {
+                            Ok(lines) => lines,
+                            Err(e) => return End::Failed(e.to_string()),
+                        };
+                        let new = lines.into_iter().filter(|e| !sent.contains(&fingerprint(e)));
+                        new.for_each(|e| waiting.add(e, &frames));
                     }
-                    Err(RecvError::Closed) => return Err(End::Gone),
+                    Err(RecvError::Closed) => return End::Gone,
                     Err(RecvError::Lagged(n)) => {
                         DROPPED.inc_by(n);
                         // Which lines they held is not known any more.
                         waiting.dropped.push((LabelPairs::new(), state.clock.now_ns()));
                     }
                 }
-                if due.is_none() && !(waiting.lines.is_empty() && waiting.dropped.is_empty()) {
+                if due.is_none() && !waiting.is_empty() {
                     due = Some(Instant::now() + request.delay);
                 }
             }
             () = async { match due { Some(t) => sleep_until(t).await, None => std::future::pending().await } } => {
-                due = None;
-                socket.send(Message::text(waiting.frame())).await?;
+                // With a frame still on its way, once more a little later.
+                due = if waiting.send(&frames) { None } else { Some(Instant::now() + BUSY) };
             }
-            message = socket.recv() => match message {
-                None | Some(Ok(Message::Close(_)) | Err(_)) => return Err(End::Gone),
+            message = stream.next() => match message {
+                None | Some(Ok(Message::Close(_)) | Err(_)) => return End::Gone,
                 // Pings are answered by the library; nothing else is expected.
                 Some(Ok(_)) => {}
             },
-            _ = ping.tick() => socket.send(Message::Ping(Vec::new().into())).await?,
+            _ = ping.tick() => {
+                // A frame on its way finds out as well whether the client is there.
+                let _busy = frames.try_send(Message::Ping(Vec::new().into()));
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ pub const HEADER_LEN: usize = 9;
 pub const MAX_PAYLOAD: usize = 256 << 20;
 /// Payloads below this are stored as they are: compressing them costs more than it saves.
 const COMPRESS_FROM: usize = 256;
+/// zstd level of payloads.
+const ZSTD_LEVEL: i32 = 1;
 /// Flag: the payload is a zstd frame.
 const FLAG_ZSTD: u8 = 2;
 
@@ -21,25 +23,57 @@ pub enum Compression {
     Zstd,
 }
 
+/// Writes records; keeps what compressing needs from one to the next.
+#[derive(Default)]
+pub struct Encoder {
+    compression: Compression,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder").field("compression", &self.compression).finish_non_exhaustive()
+    }
+}
+
+impl Encoder {
+    /// An encoder whose payloads are compressed so.
+    pub fn new(compression: Compression) -> Encoder {
+        Encoder { compression, zstd: None }
+    }
+
+    /// Appends the record of `payload` to `out`.
+    pub fn encode(&mut self, out: &mut Vec<u8>, payload: &[u8]) {
+        let compressed = match self.compression {
+            Compression::Zstd if payload.len() >= COMPRESS_FROM => {
+                self.compress(payload).filter(|c| c.len() < payload.len())
+            }
+            Compression::Zstd | Compression::None => None,
+        };
+        let (flags, body) = match &compressed {
+            Some(c) => (FLAG_ZSTD, c.as_slice()),
+            None => (0, payload),
+        };
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&[flags]), body);
+        out.reserve(HEADER_LEN + body.len());
+        // MAX_PAYLOAD keeps the length within u32; the writer refuses larger batches.
+        out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        out.extend_from_slice(&crc.to_le_bytes());
+        out.push(flags);
+        out.extend_from_slice(body);
+    }
+
+    fn compress(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        if self.zstd.is_none() {
+            self.zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL).ok();
+        }
+        self.zstd.as_mut()?.compress(payload).ok()
+    }
+}
+
 /// Appends the record of `payload` to `out`.
 pub fn encode(out: &mut Vec<u8>, payload: &[u8], compression: Compression) {
-    let compressed = match compression {
-        Compression::Zstd if payload.len() >= COMPRESS_FROM => {
-            zstd::bulk::compress(payload, 1).ok().filter(|c| c.len() < payload.len())
-        }
-        Compression::Zstd | Compression::None => None,
-    };
-    let (flags, body) = match &compressed {
-        Some(c) => (FLAG_ZSTD, c.as_slice()),
-        None => (0, payload),
-    };
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&[flags]), body);
-    out.reserve(HEADER_LEN + body.len());
-    // MAX_PAYLOAD keeps the length within u32; the writer refuses larger batches.
-    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    out.extend_from_slice(&crc.to_le_bytes());
-    out.push(flags);
-    out.extend_from_slice(body);
+    Encoder::new(compression).encode(out, payload);
 }
 
 /// What stands at the front of some bytes.

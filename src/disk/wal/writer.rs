@@ -5,7 +5,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::record::{self, Compression, MAX_PAYLOAD};
+use super::record::{Compression, Encoder, MAX_PAYLOAD};
 use super::segment::{self, HEADER, WalPosition};
 use crate::disk::atomic_file;
 
@@ -44,6 +44,7 @@ struct Inner {
     file: Option<File>,
     position: WalPosition,
     buffer: Vec<u8>,
+    encoder: Encoder,
     unsynced: bool,
     /// Set when a failed write could not be taken back: the next append begins a new segment first.
     torn: bool,
@@ -60,7 +61,8 @@ impl Wal {
             Err(e) if e.kind() == io::ErrorKind::StorageFull => (None, WalPosition { segment: next, offset: 0 }),
             Err(e) => return Err(e),
         };
-        let inner = Inner { file, position, buffer: Vec::new(), unsynced: false, torn: false };
+        let encoder = Encoder::new(options.compression);
+        let inner = Inner { file, position, buffer: Vec::new(), encoder, unsynced: false, torn: false };
         Ok(Wal { dir: dir.to_owned(), options, inner: Mutex::new(inner) })
     }
 
@@ -74,13 +76,13 @@ impl Wal {
         let mut inner = self.lock();
         let inner = &mut *inner;
         inner.buffer.clear();
-        record::encode(&mut inner.buffer, payload, self.options.compression);
+        inner.encoder.encode(&mut inner.buffer, payload);
         let full = inner.position.offset > HEADER.len() as u64
             && inner.position.offset + inner.buffer.len() as u64 > self.options.segment_bytes;
         if full || inner.torn || inner.file.is_none() {
             self.roll_locked(inner)?;
         }
-        let Inner { file: Some(file), position, buffer, unsynced, torn } = inner else {
+        let Inner { file: Some(file), position, buffer, unsynced, torn, .. } = inner else {
             return Err(io::Error::other("the write-ahead log has no segment"));
         };
         let before = position.offset;

@@ -59,11 +59,6 @@ impl IpPattern {
         ip.is_ipv4() == self.low.is_ipv4() && (number(self.low)..=number(self.high)).contains(&number(ip))
     }
 
-    /// Whether a label's value is an address inside; `None` if it is no address.
-    pub fn matches_value(&self, value: &str) -> Option<bool> {
-        value.parse().ok().map(|ip| self.contains(ip))
-    }
-
     /// Whether any address in the line lies inside. Addresses are found as Loki finds them: wherever one may begin, everything
     /// that could belong to it is taken, and is an address as a whole or not at all.
     pub fn found_in(&self, line: &str) -> bool {

@@ -219,20 +219,69 @@ pub fn push_sanitized(key: &str, prefix_is_empty: bool, out: &mut String) {
     out.extend(key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }));
 }
 
-/// Extracts all fields of a line. On damage the line is marked, with what was found before it kept.
+/// Ends the walk once all wanted labels are there; no error.
+const COMPLETE: JsonError = "complete";
+
+/// What takes the fields of a line.
+pub trait Sink {
+    /// Whether fields whose names begin like this may be needed.
+    fn wants_prefix(&self, prefix: &str) -> bool;
+
+    /// Takes a value that is no object, with its name made valid (empty if nothing is left of it). An error ends the walk.
+    fn value(&mut self, name: &str, value: &Value<'_>) -> Result<(), JsonError>;
+}
+
+/// Gives all fields of a line in order, those of nested objects with joined names. What stands before damage has been given
+/// when the error comes.
+pub fn walk(line: &str, sink: &mut impl Sink) -> Result<(), JsonError> {
+    object(&mut Scanner::new(line), sink, &mut String::new(), &mut String::new(), 0)
+}
+
+/// Puts the wanted fields into labels.
+struct Extract<'a> {
+    labels: &'a mut LineLabels,
+    value: &'a mut String,
+}
+
+impl Sink for Extract<'_> {
+    fn wants_prefix(&self, prefix: &str) -> bool {
+        self.labels.wants_prefix(prefix)
+    }
+
+    fn value(&mut self, name: &str, value: &Value<'_>) -> Result<(), JsonError> {
+        if !name.is_empty() && self.labels.wants(name) {
+            match value {
+                Value::String(raw) => {
+                    self.value.clear();
+                    unescape(raw, self.value);
+                    self.labels.extract(name, self.value);
+                }
+                Value::Literal(text) => {
+                    self.labels.extract(name, text);
+                }
+                Value::Null | Value::Object(_) | Value::Array(_) => {}
+            }
+        }
+        if self.labels.is_complete() { Err(COMPLETE) } else { Ok(()) }
+    }
+}
+
+/// Extracts the wanted fields of a line. On damage the line is marked, with what was found before it kept.
 pub fn extract_all(line: &str, labels: &mut LineLabels, name: &mut String, value: &mut String) {
-    let mut scanner = Scanner::new(line);
+    let mut key = String::new();
     name.clear();
-    if let Err(e) = object(&mut scanner, labels, name, value, 0) {
-        labels.fail("JSONParserErr", e);
+    let mut sink = Extract { labels, value };
+    match object(&mut Scanner::new(line), &mut sink, name, &mut key, 0) {
+        Ok(()) | Err(COMPLETE) => {}
+        Err(e) => labels.fail("JSONParserErr", e),
     }
 }
 
 fn object<'a>(
     scanner: &mut Scanner<'a>,
-    labels: &mut LineLabels,
+    sink: &mut impl Sink,
     name: &mut String,
-    value: &mut String,
+    unescaped: &mut String,
     depth: usize,
 ) -> Result<(), JsonError> {
     let prefix = name.len();
@@ -243,9 +292,9 @@ fn object<'a>(
         }
         let before = name.len();
         if key.contains('\\') {
-            value.clear();
-            unescape(key, value);
-            push_sanitized(value, prefix == 0, name);
+            unescaped.clear();
+            unescape(key, unescaped);
+            push_sanitized(unescaped, prefix == 0, name);
         } else {
             push_sanitized(key, prefix == 0, name);
         }
@@ -255,28 +304,17 @@ fn object<'a>(
             if !named {
                 name.truncate(prefix);
             }
+            if !sink.wants_prefix(name) {
+                return scanner.skip_nested();
+            }
             // An object that does not end gives nothing. Inside one that does, all brackets are closed.
             if depth == 0 {
                 Scanner { text: scanner.text, at: scanner.at }.skip_nested()?;
             }
-            return object(scanner, labels, name, value, depth + 1);
+            return object(scanner, sink, name, unescaped, depth + 1);
         }
         let found = scanner.value()?;
-        if !named {
-            return Ok(());
-        }
-        match found {
-            Value::String(raw) => {
-                value.clear();
-                unescape(raw, value);
-                labels.extract(name, value);
-            }
-            Value::Literal(text) => {
-                labels.extract(name, text);
-            }
-            Value::Null | Value::Object(_) | Value::Array(_) => {}
-        }
-        Ok(())
+        sink.value(if named { name } else { "" }, &found)
     });
     name.truncate(prefix);
     result

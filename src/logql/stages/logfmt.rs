@@ -99,7 +99,7 @@ pub fn push_value(pair: &Pair<'_>, out: &mut String) {
     }
 }
 
-/// Extracts all pairs. Pairs without a value are left out unless `keep_empty`; broken ones are passed over unless `strict`.
+/// Extracts the wanted pairs. Pairs without a value are left out unless `keep_empty`; broken ones are passed over unless `strict`.
 pub fn extract_all(
     line: &str,
     strict: bool,
@@ -114,9 +114,13 @@ pub fn extract_all(
                 name.clear();
                 value.clear();
                 push_sanitized(pair.key, true, name);
+                if !labels.wants(name) {
+                    return true;
+                }
                 push_value(&pair, value);
                 if keep_empty || !value.is_empty() {
                     labels.extract(name, value);
+                    return !labels.is_complete();
                 }
             }
             Err(e) if strict => {

@@ -13,6 +13,7 @@ pub mod unpack;
 pub mod unwrap;
 
 use crate::logql::ast::{Extraction, LabelFormat, LabelFormatSource, NamedMatcher, Stage, StageKind};
+use crate::logql::hints::Wanted;
 use crate::logql::labels::{Category, ERROR, ERROR_DETAILS, LineLabels};
 use crate::logql::stages::json::{Step, Value};
 use crate::logql::stages::label_filter::CompiledLabelFilter;
@@ -24,7 +25,7 @@ use crate::text::go_regex::GoRegex;
 
 /// A stage ready to run.
 #[derive(Clone, Debug)]
-enum Compiled {
+pub(in crate::logql) enum Compiled {
     Line(CompiledLineFilter),
     JsonAll,
     JsonPaths(Vec<(String, Vec<Step>)>),
@@ -43,7 +44,7 @@ enum Compiled {
 
 /// Where `label_format` takes a value from.
 #[derive(Clone, Debug)]
-enum FormatSource {
+pub(in crate::logql) enum FormatSource {
     Rename(String),
     Template(LineTemplate),
 }
@@ -51,7 +52,7 @@ enum FormatSource {
 /// A whole pipeline, ready to run. Shared between threads; what changes from line to line is in [`Line`].
 #[derive(Clone, Debug, Default)]
 pub struct Pipeline {
-    stages: Vec<Compiled>,
+    pub(in crate::logql) stages: Vec<Compiled>,
 }
 
 /// A line on its way through a pipeline, with the buffers it needs. Reused from line to line.
@@ -69,6 +70,11 @@ pub struct Line {
 }
 
 impl Line {
+    /// For queries that need only some of the labels which parsers find.
+    pub fn wanting(wanted: Wanted) -> Self {
+        Line { labels: LineLabels::wanting(wanted), ..Line::default() }
+    }
+
     /// The text after the pipeline: as rewritten, else as it came.
     pub fn text<'a>(&'a self, original: &'a str) -> &'a str {
         self.rewritten.as_deref().unwrap_or(original)
@@ -84,11 +90,6 @@ impl Pipeline {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty()
-    }
-
-    /// Whether the leading stages are line filters only, so that labels come out as they went in.
-    pub fn is_line_filters_only(&self) -> bool {
-        self.stages.iter().all(|s| matches!(s, Compiled::Line(_)))
     }
 
     /// Runs one line through. False if a filter drops it.
@@ -156,6 +157,13 @@ impl Compiled {
         match self {
             Compiled::Line(f) => return f.passes(text),
             Compiled::Label(f) => return f.passes(labels),
+            // These do nothing but extract labels, and errors count as labels.
+            Compiled::JsonAll
+            | Compiled::JsonPaths(_)
+            | Compiled::Logfmt { .. }
+            | Compiled::LogfmtKeys { .. }
+            | Compiled::Pattern(_)
+                if labels.is_complete() => {}
             Compiled::JsonAll => json::extract_all(text, labels, name, value),
             Compiled::JsonPaths(paths) => json_paths(text, paths, labels, value),
             Compiled::Logfmt { strict, keep_empty } => {
@@ -224,6 +232,20 @@ impl Compiled {
     }
 }
 
+/// Whether a text that stood between quotes ends outside of an escape and holds no quote that would have ended it.
+pub fn escapes_end(text: &str) -> bool {
+    let mut escaped = false;
+    for b in text.bytes() {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return false,
+            _ => {}
+        }
+    }
+    !escaped
+}
+
 const TEMPLATE_FAILED: &str = "TemplateFormatErr";
 
 fn label_formats(formats: &[LabelFormat]) -> Result<Vec<(String, FormatSource)>, String> {
@@ -277,9 +299,13 @@ fn format_labels(
 }
 
 fn json_paths(text: &str, paths: &[(String, Vec<Step>)], labels: &mut LineLabels, value: &mut String) {
-    if !text.trim_start().starts_with('{') {
-        labels.fail("JSONParserErr", "the line is no JSON object");
-        return;
+    match text.as_bytes().first() {
+        None => return,
+        Some(b'{' | b'[' | b'"') => {}
+        Some(_) => {
+            labels.fail("JSONParserErr", "the line is no JSON object");
+            return;
+        }
     }
     for (label, path) in paths {
         value.clear();

@@ -83,6 +83,10 @@ impl Pattern {
     /// Gives each named capture. A line that does not begin with the first literal gives nothing; where a later literal is
     /// missing, the capture before it takes the rest of the line and the remaining ones nothing.
     pub fn captures<'t>(&'t self, line: &'t str, mut each: impl FnMut(&'t str, &'t str)) {
+        // An empty line has not even empty captures.
+        if line.is_empty() {
+            return;
+        }
         let mut rest = line;
         let mut open: Option<Option<&'t str>> = None;
         let mut give = |name: Option<&'t str>, value: &'t str| {
@@ -157,6 +161,7 @@ mod tests {
             ("x <a>", "y 1", vec![]),
             ("<a> <_>", "one two three", vec![("a", "one")]),
             ("<a <b>>", "<a q>", vec![("b", "q")]),
+            ("<a>", "", vec![]),
         ] {
             let p = Pattern::parser(pattern).unwrap();
             let mut got = Vec::new();

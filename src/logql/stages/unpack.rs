@@ -26,13 +26,18 @@ pub fn unpack(text: &str, labels: &mut LineLabels) -> Option<String> {
         Ok(())
     });
     if let Err(e) = result {
-        labels.fail("JSONParserErr", e);
+        // Where no label is wanted it only matters what the line is.
+        if !labels.is_complete() {
+            labels.fail("JSONParserErr", e);
+        }
         return None;
     }
     // Without the line's member it is no packed line, and its members are nobody's labels.
     entry.as_ref()?;
-    for (name, value) in &found {
-        labels.extract(name, value);
+    if !labels.is_complete() {
+        for (name, value) in &found {
+            labels.extract(name, value);
+        }
     }
     entry
 }

@@ -28,10 +28,19 @@ impl CompiledUnwrap {
         &self.label
     }
 
-    /// The line's number, or `None` where the line does not count. A value that cannot be read counts as 0 and marks the line.
-    pub fn value(&self, labels: &mut LineLabels) -> Option<f64> {
-        let text = labels.get(&self.label).filter(|t| !t.is_empty())?;
-        let read = match self.conversion {
+    /// Conditions behind the conversion.
+    pub fn filters(&self) -> &[CompiledLabelFilter] {
+        &self.filters
+    }
+
+    /// Whether numbers are read as they stand.
+    pub fn is_plain(&self) -> bool {
+        self.conversion == Conversion::None
+    }
+
+    /// The number that a text is; the error says why it is none.
+    pub fn convert(&self, text: &str) -> Result<f64, String> {
+        match self.conversion {
             Conversion::None => parse_float(text),
             Conversion::Bytes => {
                 parse_bytes(text).map(|b| b as f64).ok_or_else(|| format!("unhandled size name: {text}"))
@@ -39,8 +48,13 @@ impl CompiledUnwrap {
             Conversion::Duration | Conversion::DurationSeconds => parse_go_duration_ns(text)
                 .map(|ns| ns as f64 / 1e9)
                 .ok_or_else(|| format!("time: invalid duration {text:?}")),
-        };
-        let value = read.unwrap_or_else(|details| {
+        }
+    }
+
+    /// The line's number, or `None` where the line does not count. A value that cannot be read counts as 0 and marks the line.
+    pub fn value(&self, labels: &mut LineLabels) -> Option<f64> {
+        let text = labels.get(&self.label).filter(|t| !t.is_empty())?;
+        let value = self.convert(text).unwrap_or_else(|details| {
             labels.fail("SampleExtractionErr", &details);
             0.0
         });

@@ -4,7 +4,7 @@ mod arithmetic;
 mod times;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -68,6 +68,11 @@ impl LineTemplate {
     pub fn compile(name: &str, text: &str) -> Result<Self, String> {
         let names = Context::default().functions;
         Ok(LineTemplate { template: Template::parse(name, text, &names).map_err(|e| e.to_string())? })
+    }
+
+    /// The labels it speaks of.
+    pub fn fields(&self) -> BTreeSet<String> {
+        self.template.fields()
     }
 
     /// Executes over the labels of a line.

@@ -157,6 +157,13 @@ impl Template {
         self.functions.contains(function)
     }
 
+    /// The names of all fields that are read anywhere in the set: `x` of `.x`, `x` and `y` of `.x.y`.
+    pub fn fields(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        self.named.values().for_each(|n| n.tree.fields(&mut names));
+        names
+    }
+
     /// Executes the main template.
     pub fn execute(&self, data: &Value, funcs: &FuncMap, options: &Options) -> Result<String, TemplateError> {
         exec::execute(self, &self.name, data, funcs, options)

@@ -1,5 +1,6 @@
 //! The tree of a template and the parser that builds it, by the grammar of Go's `text/template`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::lex::{Keyword, LexError, Tok, Token, lex};
@@ -77,6 +78,48 @@ impl Tree {
     /// Whether it holds nothing but white space; such a definition does not replace another.
     pub fn is_blank(&self) -> bool {
         self.nodes.iter().all(|n| matches!(n, Node::Text(t) if t.trim().is_empty()))
+    }
+
+    /// Adds the names of all fields that are read.
+    pub fn fields(&self, names: &mut BTreeSet<String>) {
+        fields_of_nodes(&self.nodes, names);
+    }
+}
+
+fn fields_of_nodes(nodes: &[Node], names: &mut BTreeSet<String>) {
+    for node in nodes {
+        match node {
+            Node::Action(pipe) => fields_of_pipe(pipe, names),
+            Node::If(b) | Node::Range(b) | Node::With(b) => {
+                fields_of_pipe(&b.pipe, names);
+                fields_of_nodes(&b.body, names);
+                fields_of_nodes(&b.otherwise, names);
+            }
+            Node::Template { pipe, .. } => pipe.iter().for_each(|p| fields_of_pipe(p, names)),
+            Node::Text(_) | Node::Break | Node::Continue => {}
+        }
+    }
+}
+
+fn fields_of_pipe(pipe: &Pipe, names: &mut BTreeSet<String>) {
+    pipe.commands.iter().flat_map(|c| &c.args).for_each(|a| fields_of_arg(a, names));
+}
+
+fn fields_of_arg(arg: &Arg, names: &mut BTreeSet<String>) {
+    match &arg.kind {
+        ArgKind::Field(fields) | ArgKind::Variable(_, fields) => names.extend(fields.iter().cloned()),
+        ArgKind::Chain(arg, fields) => {
+            names.extend(fields.iter().cloned());
+            fields_of_arg(arg, names);
+        }
+        ArgKind::Pipe(pipe) => fields_of_pipe(pipe, names),
+        ArgKind::Dot
+        | ArgKind::Nil
+        | ArgKind::Bool(_)
+        | ArgKind::Int(_)
+        | ArgKind::Float(_)
+        | ArgKind::Str { .. }
+        | ArgKind::Function(_) => {}
     }
 }
 

@@ -1,0 +1,30 @@
+//! The token index of a segment: which blocks of rows hold which token.
+//!
+//! It answers for blocks of [`super::limits::BLOCK_ROWS`] rows, not for single rows: a token that is in many rows of a block
+//! costs one posting, and the columns of a row group know most of their distinct tokens already. Words and ids lie in term
+//! dictionaries of their own (Tantivy's), because ids are many and words are few.
+
+mod block_tokens;
+mod candidates;
+mod reader;
+mod writer;
+
+pub(in crate::logs) use block_tokens::BlockTokens;
+pub(in crate::logs) use candidates::{Asked, Candidates, candidates};
+pub(in crate::logs) use reader::{Parts, TokenIndex};
+pub(in crate::logs) use writer::{Built, build, merge};
+
+/// Ids are indexed up to this many bytes. The index only rules out, and the rest of a random id rules out nothing more; in the
+/// dictionary it would cost a byte for each byte.
+const MAX_ID_BYTES: usize = 16;
+
+/// Bits of the map of letter trigrams: five bits a letter, case ignored.
+const TRIGRAM_BITS: usize = 1 << 15;
+
+/// The place of three letters in the map; `None` if one of them is no letter.
+fn trigram(letters: &[u8]) -> Option<usize> {
+    use super::tokens::{LETTER, class};
+    let [a, b, c] = letters else { return None };
+    let code = |b: &u8| (class(*b) == LETTER).then(|| usize::from(b & 31));
+    Some(code(a)? << 10 | code(b)? << 5 | code(c)?)
+}
