@@ -114,7 +114,7 @@ impl<'h> HeaderReader<'h> {
                 values: self.number().filter(|n| (1..=usize::from(u16::MAX)).contains(n))?,
                 chunk: self.chunk()?,
             },
-            HEX => Form::Hex { text_bytes: self.number().filter(|n| n % 2 == 0)?, chunk: self.chunk()? },
+            HEX => Form::Hex { text_bytes: self.number().filter(|n| n.is_multiple_of(2))?, chunk: self.chunk()? },
             STRINGS => Form::Strings(self.chunk()?),
             SPLIT if depth < MAX_DEPTH => Form::Split(Box::new(self.shaped(len, depth + 1, skeleton_of)?)),
             _ => return None,
