@@ -1,12 +1,10 @@
 //! Collects the distinct tokens of blocks while row groups are written.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 
-use xxhash_rust::xxh3::Xxh3Default;
-
-use super::{MAX_ID_BYTES, TRIGRAM_BITS, trigram};
+use super::{MAX_ID_BYTES, TRIGRAM_BITS, each_trigram};
 use crate::disk::varint::put_u64;
+use crate::logs::byte_hash::ByHash;
 use crate::logs::columns::{integer_text, literals};
 use crate::logs::limits;
 use crate::logs::tokens::{CUT_MARK, TokenKind, tokens_of};
@@ -35,7 +33,7 @@ pub(super) struct WordIn {
 
 /// See the module.
 pub(in crate::logs) struct BlockTokens {
-    pub(super) words: HashMap<Box<[u8]>, WordIn, BuildHasherDefault<Xxh3Default>>,
+    pub(super) words: HashMap<Box<[u8]>, WordIn, ByHash>,
     pub(super) ids: Vec<IdIn>,
     /// Ids before this place are sorted and distinct.
     tidy: usize,
@@ -117,13 +115,11 @@ impl BlockTokens {
     }
 
     fn id(&mut self, token: &[u8], blocks: u32) {
-        for window in token.windows(3) {
-            if let Some(place) = trigram(window)
-                && let Some(word) = self.trigrams.get_mut(place / 64)
-            {
+        each_trigram(token, |place| {
+            if let Some(word) = self.trigrams.get_mut(place / 64) {
                 *word |= 1 << (place % 64);
             }
-        }
+        });
         let (high, low) = key_of(token);
         let first = self.first_block();
         let mut rest = blocks;

@@ -21,10 +21,19 @@ const MAX_ID_BYTES: usize = 16;
 /// Bits of the map of letter trigrams: five bits a letter, case ignored.
 const TRIGRAM_BITS: usize = 1 << 15;
 
-/// The place of three letters in the map; `None` if one of them is no letter.
-fn trigram(letters: &[u8]) -> Option<usize> {
+/// Gives `each` the place in the map of each three letters that follow one another.
+fn each_trigram(token: &[u8], mut each: impl FnMut(usize)) {
     use super::tokens::{LETTER, class};
-    let [a, b, c] = letters else { return None };
-    let code = |b: &u8| (class(*b) == LETTER).then(|| usize::from(b & 31));
-    Some(code(a)? << 10 | code(b)? << 5 | code(c)?)
+    let (mut letters, mut place) = (0, 0);
+    for b in token {
+        if class(*b) != LETTER {
+            letters = 0;
+            continue;
+        }
+        place = (place << 5 | usize::from(b & 31)) & (TRIGRAM_BITS - 1);
+        letters += 1;
+        if letters >= 3 {
+            each(place);
+        }
+    }
 }
