@@ -35,18 +35,16 @@ pub fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
     }
     let (mut held, mut bits) = (0u64, 0u32);
     for v in values {
-        // At most 7 bits are held here, and a value has at most 56.
         held |= v << bits;
         bits += width;
-        while bits >= 8 {
-            out.push(held as u8);
-            held >>= 8;
-            bits -= 8;
+        if bits >= u64::BITS {
+            out.extend_from_slice(&held.to_le_bytes());
+            bits -= u64::BITS;
+            // What of the value did not fit; a value has fewer bits than a word, so some of it did.
+            held = v >> (width - bits);
         }
     }
-    if bits > 0 {
-        out.push(held as u8);
-    }
+    out.extend(held.to_le_bytes().iter().take(bits.div_ceil(8) as usize));
 }
 
 fn load(bytes: &[u8], at: usize) -> u64 {
