@@ -14,9 +14,9 @@ pub(in crate::logs) use candidates::{Asked, Candidates, candidates};
 pub(in crate::logs) use reader::{Parts, TokenIndex};
 pub(in crate::logs) use writer::{Built, build, merge};
 
-/// Ids are indexed up to this many bytes. The index only rules out, and the rest of a random id rules out nothing more; in the
-/// dictionary it would cost a byte for each byte.
-const MAX_ID_BYTES: usize = 16;
+/// Ids are indexed up to this many bytes: the longest part of a UUID, the short form of hashes, a date with hour and minute. The
+/// index only rules out, and the rest of a random id rules out nothing more; in the dictionary each byte of it would cost a byte.
+const MAX_ID_BYTES: usize = 12;
 
 /// Bits of the map of letter trigrams: five bits a letter, case ignored.
 const TRIGRAM_BITS: usize = 1 << 15;
