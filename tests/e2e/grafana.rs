@@ -1,7 +1,5 @@
 //! What an unmodified Grafana asks of its three data sources, and the shapes it needs back.
 
-use serde_json::Value;
-
 use crate::harness::{Server, eventually};
 
 /// A server that has scraped itself at least once.

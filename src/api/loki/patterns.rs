@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::api::ApiState;
-use crate::query::Asker;
 use crate::api::error::TextError;
 use crate::api::loki::labels::json;
 use crate::api::loki::params as read;
@@ -12,6 +11,7 @@ use crate::api::params::Params;
 use crate::logql::engine::Query;
 use crate::logql::patterns::ByLevel;
 use crate::logql::storage::Direction;
+use crate::query::Asker;
 
 /// Finer steps are of no use to anyone and make long answers.
 const MIN_STEP_NS: i64 = 10_000_000_000;
