@@ -9,8 +9,8 @@ use campanile::config::Problems;
 use campanile::config::global::GlobalConfig;
 use campanile::config::relabel::{Relabel, RelabelConfig, compile_all};
 use campanile::config::scrape::{NameValidation, ScrapeConfig, validate_all};
+use campanile::discovery::static_config;
 use campanile::model::{Labels, LabelsBuilder};
-use campanile::scrape::discovery::static_config;
 use campanile::scrape::target::populate;
 use serde_json::{Value, json};
 

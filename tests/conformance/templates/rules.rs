@@ -11,7 +11,7 @@ use campanile::promql::parse;
 use campanile::rules::file::{GroupKind, Rule, RuleFile, RuleGroup};
 use campanile::rules::{
     AlertSink, AppendReport, GroupSpec, InstantSample, LastSample, RuleAppender, RuleManager, RuleQuerier,
-    RuleServices, RuleSettings, Snapshot,
+    RuleServices, RuleSettings, RuleSnapshot, RuleStateKeeper, Snapshot,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -68,6 +68,7 @@ async fn run(case: &Json, name: &str, store: &Arc<Store>, settings: &RuleSetting
         querier: store.clone(),
         appender: store.clone(),
         sink: store.clone(),
+        keeper: store.clone(),
         observer: Arc::new(()),
         clock: Arc::new(SystemClock),
     };
@@ -128,8 +129,19 @@ impl RuleQuerier for Store {
 }
 
 impl RuleAppender for Store {
-    fn append(&self, _: Vec<InstantSample>, _: TimestampMs) -> BoxFuture<'_, Result<AppendReport, String>> {
-        std::future::ready(Ok(AppendReport::default())).boxed()
+    fn append(
+        &self,
+        results: Vec<Vec<InstantSample>>,
+        _: TimestampMs,
+    ) -> BoxFuture<'_, Result<Vec<AppendReport>, String>> {
+        let reports = results.iter().map(|_| AppendReport::default()).collect();
+        std::future::ready(Ok(reports)).boxed()
+    }
+}
+
+impl RuleStateKeeper for Store {
+    fn keep(&self, _: Vec<RuleSnapshot>) -> BoxFuture<'_, Result<(), String>> {
+        std::future::ready(Ok(())).boxed()
     }
 }
 
