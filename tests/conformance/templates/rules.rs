@@ -134,7 +134,8 @@ impl RuleAppender for Store {
         results: Vec<Vec<InstantSample>>,
         _: TimestampMs,
     ) -> BoxFuture<'_, Result<Vec<AppendReport>, String>> {
-        std::future::ready(Ok(results.iter().map(|_| AppendReport::default()).collect())).boxed()
+        let reports = results.iter().map(|_| AppendReport::default()).collect();
+        std::future::ready(Ok(reports)).boxed()
     }
 }
 
