@@ -150,7 +150,9 @@ fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Erro
         return Ok(());
     }
     let all = upkeep.still_rounds >= QUIET_ROUNDS;
-    for range in slot_ranges(shared.read_head().slots()) {
+    // On a line of its own: a lock taken in the head of a loop is held to its end.
+    let slots = shared.read_head().slots();
+    for range in slot_ranges(slots) {
         shared.write_head().close_early(range, EARLY_SAMPLES, all);
     }
     store_chunks(shared, upkeep)?;
