@@ -201,7 +201,11 @@ impl Grammar<'_> {
         let inner = self.vector(depth - 1);
         let by = self.grouping();
         match self.r.below(6) {
-            0 => format!("{}{by} ({}, {inner})", self.r.one_of(&["topk", "bottomk"]), self.r.one_of(&["1", "2", "5"])),
+            // Of equal values either may be chosen, so only different ones are asked about.
+            0 => {
+                let (f, k) = (self.r.one_of(&["topk", "bottomk"]), self.r.one_of(&["1", "2", "5"]));
+                format!("{f}{by} ({k}, rate(requests_total[5m]))")
+            }
             1 => format!("quantile{by} ({}, {inner})", self.r.one_of(&["0.25", "0.9", "1.5"])),
             2 => format!("count_values{by} (\"value\", round({inner}, 100))"),
             _ => {
