@@ -115,7 +115,7 @@ fn a_flipped_byte_in_a_block_costs_no_more_than_the_block() {
             assert!(left.len() >= 10, "{file} byte {at}: {} samples of other parts are lost", 14 - left.len());
             noticed += usize::from(left.len() < 14);
             // It goes on, whatever was found.
-            put(&db, 2, T0 + 7 * HOUR, 1.0);
+            put(&db, 2, T0 + 13 * HOUR / 2 + 1, 1.0);
             db.maintain().unwrap();
         }
     }
