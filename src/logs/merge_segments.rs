@@ -91,7 +91,7 @@ fn rewrite(segments: &[Arc<SegmentView>], path: &Path, stopped: &dyn Fn() -> boo
     let mut line = String::new();
     let key_at = |i: usize| rows.get(i).map(|(ordinal, time, _)| (*ordinal, *time));
     for (i, (ordinal, time, place)) in rows.iter().enumerate() {
-        if i % limits::GROUP_ROWS == 0 && stopped() {
+        if i.is_multiple_of(limits::GROUP_ROWS) && stopped() {
             return Err(Error::Closed);
         }
         line.clear();

@@ -10,6 +10,7 @@
 //! Lock order: `ingest`, then the state of the store, then the stream index. No lock is held while a caller's closure runs.
 
 pub mod batch;
+mod byte_hash;
 pub mod columns;
 pub mod count;
 pub mod damage;

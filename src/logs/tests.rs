@@ -192,6 +192,58 @@ fn a_crash_between_two_days_neither_loses_nor_doubles() {
 }
 
 #[test]
+fn a_crash_at_any_step_of_a_flush_or_a_merge_neither_loses_nor_doubles() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let push = |i: i64| store.push(vec![stream("a", &[(NOON + i, "line")])]).unwrap();
+    for i in 1..limits::MERGE_SEGMENTS as i64 {
+        push(i);
+        store.flush().unwrap();
+    }
+    push(0);
+    let expected = everything(&store);
+    let day = Path::new("days").join(partition::name_of(20_000));
+    let steps: [(&str, &dyn Fn()); 2] = [("flush", &|| store.flush().unwrap()), ("merge", &|| store.merge().unwrap())];
+    for (name, act) in steps {
+        let before = tempfile::tempdir().unwrap();
+        copy_dir(dir.path(), before.path());
+        act();
+        let (old, new) = (before.path().join(&day), dir.path().join(&day));
+        let segment = fs::read_dir(&new)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .find(|f| f.to_str().unwrap().ends_with(".segment") && !old.join(f).exists())
+            .unwrap();
+        let content = fs::read(new.join(&segment)).unwrap();
+        let temporary = format!("{}.tmp", segment.to_str().unwrap());
+        for step in 0..4 {
+            let at = tempfile::tempdir().unwrap();
+            copy_dir(before.path(), at.path());
+            let at_day = at.path().join(&day);
+            match step {
+                0 => fs::write(at_day.join(&temporary), &content[..content.len() / 2]).unwrap(),
+                1 => fs::write(at_day.join(&segment), &content).unwrap(),
+                2 => {
+                    fs::write(at_day.join(&segment), &content).unwrap();
+                    fs::write(at_day.join("manifest.tmp"), "cover").unwrap();
+                }
+                // Listed, and what it replaces is not removed.
+                _ => {
+                    fs::write(at_day.join(&segment), &content).unwrap();
+                    fs::copy(new.join(manifest::FILE), at_day.join(manifest::FILE)).unwrap();
+                }
+            }
+            for _ in 0..2 {
+                let opened = Store::open(at.path(), options()).unwrap();
+                assert_eq!(everything(&opened), expected, "{name}, step {step}");
+                opened.flush().unwrap();
+                assert_eq!(everything(&opened), expected, "{name}, step {step}, flushed");
+            }
+        }
+    }
+}
+
+#[test]
 fn copies_taken_at_any_moment_under_load_hold_what_was_acknowledged_once() {
     let dir = tempfile::tempdir().unwrap();
     let small = || Options {

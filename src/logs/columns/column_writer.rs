@@ -4,9 +4,6 @@
 //! each of its parts. While a column is written its tokens go to the index, because what repeats is already known here.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
-
-use xxhash_rust::xxh3::Xxh3Default;
 
 use super::column::{MAX_DIGITS, parse_canonical, parse_digits, push_integer};
 use super::group_writer::shape_bits;
@@ -14,6 +11,7 @@ use super::packed;
 use super::skeleton::Kind;
 use super::split::{Span, Split, split_text};
 use crate::disk::varint::{put_bytes, put_u64};
+use crate::logs::byte_hash::ByHash;
 use crate::logs::index::BlockTokens;
 use crate::logs::limits;
 
@@ -41,8 +39,6 @@ const SPLIT_FROM: usize = 32;
 /// zstd level of texts: level 1 takes half the time of level 3 for a tenth more bytes.
 const ZSTD_LEVEL: i32 = 1;
 
-type Hasher = BuildHasherDefault<Xxh3Default>;
-
 /// The block of the row at a place.
 fn block_of(rows: &[u32], place: usize) -> u32 {
     rows.get(place).map_or(0, |row| row / limits::BLOCK_ROWS)
@@ -56,7 +52,7 @@ pub(super) fn blocks_of(rows: &[u32]) -> u32 {
 /// Rows told apart by shape.
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
-    by_key: HashMap<Box<[u8]>, u32, Hasher>,
+    by_key: HashMap<Box<[u8]>, u32, ByHash>,
     /// The shape of each row.
     pub ids: Vec<u32>,
     pub shapes: Vec<Shape>,
@@ -178,7 +174,8 @@ impl ColumnWriter {
     fn put_texts<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]> + Clone) {
         let lengths: Vec<i64> = texts.clone().map(|t| t.len() as i64).collect();
         packed::put_integers(&mut self.chunk, &lengths);
-        let joined: Vec<u8> = texts.flatten().copied().collect();
+        let mut joined = Vec::with_capacity(texts.clone().map(<[u8]>::len).sum());
+        texts.for_each(|t| joined.extend_from_slice(t));
         self.put_compressed(&joined);
     }
 
@@ -282,7 +279,7 @@ impl ColumnWriter {
     }
 
     fn try_dictionary(&mut self, text: &[u8], spans: &[Span], rows: &[u32], tokens: &mut BlockTokens) -> bool {
-        let mut by_value: HashMap<&[u8], u32, Hasher> = HashMap::default();
+        let mut by_value: HashMap<&[u8], u32, ByHash> = HashMap::default();
         let sample = spans.len().min(SAMPLE);
         let step = spans.len() / sample.max(1);
         by_value.extend(spans.iter().step_by(step.max(1)).map(|s| (slice(text, s), 0)));

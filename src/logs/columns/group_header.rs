@@ -1,6 +1,7 @@
 //! The header of a row group: which columns there are, in which form, and where. See `docs/storage-format.md`.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use super::column::Column;
@@ -25,6 +26,8 @@ pub(super) struct Node {
     pub form: Form,
     pub len: usize,
     pub decoded: OnceLock<Arc<Column>>,
+    /// Whether the chunk's checksum was looked at already.
+    pub checked: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -111,12 +114,12 @@ impl<'h> HeaderReader<'h> {
                 values: self.number().filter(|n| (1..=usize::from(u16::MAX)).contains(n))?,
                 chunk: self.chunk()?,
             },
-            HEX => Form::Hex { text_bytes: self.number().filter(|n| n % 2 == 0)?, chunk: self.chunk()? },
+            HEX => Form::Hex { text_bytes: self.number().filter(|n| n.is_multiple_of(2))?, chunk: self.chunk()? },
             STRINGS => Form::Strings(self.chunk()?),
             SPLIT if depth < MAX_DEPTH => Form::Split(Box::new(self.shaped(len, depth + 1, skeleton_of)?)),
             _ => return None,
         };
-        Some(Node { form, len, decoded: OnceLock::new() })
+        Some(Node { form, len, decoded: OnceLock::new(), checked: AtomicBool::new(false) })
     }
 
     fn shaped<S>(

@@ -6,6 +6,7 @@
 
 pub mod column;
 mod column_writer;
+mod decode;
 mod group_header;
 pub(in crate::logs) mod group_writer;
 mod packed;

@@ -35,18 +35,16 @@ pub fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
     }
     let (mut held, mut bits) = (0u64, 0u32);
     for v in values {
-        // At most 7 bits are held here, and a value has at most 56.
         held |= v << bits;
         bits += width;
-        while bits >= 8 {
-            out.push(held as u8);
-            held >>= 8;
-            bits -= 8;
+        if bits >= u64::BITS {
+            out.extend_from_slice(&held.to_le_bytes());
+            bits -= u64::BITS;
+            // What of the value did not fit; a value has fewer bits than a word, so some of it did.
+            held = v >> (width - bits);
         }
     }
-    if bits > 0 {
-        out.push(held as u8);
-    }
+    out.extend(held.to_le_bytes().iter().take(bits.div_ceil(8) as usize));
 }
 
 fn load(bytes: &[u8], at: usize) -> u64 {
@@ -100,6 +98,30 @@ pub fn put_integers(out: &mut Vec<u8>, values: &[i64]) {
     }
 }
 
+/// The integer at place `i` of `count`, found without decoding the blocks before its own.
+pub fn integer_at(mut input: &[u8], count: usize, i: usize) -> Option<i64> {
+    let mut before = 0;
+    loop {
+        let n = BLOCK.min(count.checked_sub(before).filter(|n| *n > 0)?);
+        let (&tag, rest) = input.split_first()?;
+        input = rest;
+        let width = u32::from(tag & !DIFFERENCES);
+        let base = take_i64(&mut input)?;
+        let low = if tag & DIFFERENCES == 0 { None } else { Some(take_i64(&mut input)?) };
+        let packed = if low.is_some() { n - 1 } else { n };
+        let (body, rest) = input.split_at_checked(packed_len(packed, width))?;
+        input = rest;
+        if i < before + n {
+            let at = i.checked_sub(before)?;
+            return Some(match low {
+                None => base.wrapping_add(get(body, width, at) as i64),
+                Some(low) => unpack(body, width, at).fold(base, |v, d| v.wrapping_add(low).wrapping_add(d as i64)),
+            });
+        }
+        before += n;
+    }
+}
+
 /// Reads `count` integers; `None` if the bytes do not hold them.
 pub fn take_integers(input: &mut &[u8], count: usize) -> Option<Vec<i64>> {
     // A block has a byte at least; nothing is allocated for more.
@@ -147,6 +169,10 @@ mod tests {
         let mut input = out.as_slice();
         assert_eq!(take_integers(&mut input, values.len()).as_deref(), Some(values));
         assert!(input.is_empty());
+        for i in (0..values.len()).step_by(37) {
+            assert_eq!(integer_at(&out, values.len(), i), values.get(i).copied());
+        }
+        assert_eq!(integer_at(&out, values.len(), values.len()), None);
         out.len()
     }
 

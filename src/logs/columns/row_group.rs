@@ -3,20 +3,23 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tantivy::directory::OwnedBytes;
 
-use super::column::{Column, take_bytes_compressed, take_strings};
+use super::column::{Column, take_bytes_compressed};
 use super::group_header::{Chunk, Form, GroupHeader, Node, Shaped};
 use super::group_writer::{GroupEntry, LEVEL_BITS, shape_bits};
 use super::packed;
 use super::skeleton::Skeleton;
-use super::strings::Strings;
 use crate::logs::detect;
 use crate::logs::error::Error;
 use crate::logs::stream_index::StreamId;
 use crate::model::{Labels, LabelsBuilder, TimestampNs};
+
+/// The first so many lines of a group are built without decoding whole columns; whoever wants more of them wants many.
+const PEEKED_LINES: u32 = 64;
 
 /// The rows of one stream in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,6 +264,7 @@ pub struct RowGroup {
     metadata_rows: OnceLock<Vec<Rows>>,
     line_places: OnceLock<Vec<(u16, u16)>>,
     metadata_places: OnceLock<Vec<(u16, u16)>>,
+    lines_built: AtomicU32,
 }
 
 impl fmt::Debug for RowGroup {
@@ -313,19 +317,25 @@ impl RowGroup {
             metadata_rows: OnceLock::new(),
             line_places: OnceLock::new(),
             metadata_places: OnceLock::new(),
+            lines_built: AtomicU32::new(0),
         })
     }
 
-    fn damaged(&self, what: &str) -> Error {
+    pub(super) fn damaged(&self, what: &str) -> Error {
         Error::Damaged { file: self.place.to_string(), what: what.to_owned() }
     }
 
-    fn bytes(&self, chunk: &Chunk) -> Result<&[u8], Error> {
+    pub(super) fn bytes(&self, chunk: &Chunk) -> Result<&[u8], Error> {
         let bytes = self.data.get(chunk.range.clone()).ok_or_else(|| self.damaged("a column is cut off"))?;
         if crc32c::crc32c(bytes) != chunk.crc {
             return Err(self.damaged("a column has a wrong checksum"));
         }
         Ok(bytes)
+    }
+
+    /// The bytes of a chunk whose checksum is known to be right.
+    pub(super) fn raw_bytes(&self, chunk: &Chunk) -> &[u8] {
+        self.data.get(chunk.range.clone()).unwrap_or_default()
     }
 
     /// How many rows.
@@ -374,7 +384,7 @@ impl RowGroup {
         Ok(self.decoded_sizes.get_or_init(|| sizes))
     }
 
-    fn shape_ids<S>(&self, shaped: &Shaped<S>) -> Result<Option<Vec<u16>>, Error> {
+    pub(super) fn shape_ids<S>(&self, shaped: &Shaped<S>) -> Result<Option<Vec<u16>>, Error> {
         let Some(chunk) = &shaped.ids else { return Ok(None) };
         let bytes = self.bytes(chunk)?;
         let ids: Vec<u16> =
@@ -464,8 +474,12 @@ impl RowGroup {
     pub fn line_into(&self, row: u32, out: &mut String) -> Result<(), Error> {
         let (shape, place) = self.skeleton_at(row)?;
         let Some((skeleton, _, nodes)) = self.header.lines.shapes.get(shape) else { return Ok(()) };
+        let few = self.lines_built.fetch_add(1, Ordering::Relaxed) < PEEKED_LINES;
         skeleton.fill(out, |v, out| {
             let node = nodes.get(v).ok_or_else(|| self.damaged("a variable has no column"))?;
+            if few && self.peek(node, place, out)? {
+                return Ok(());
+            }
             self.decoded(node)?.push_to(place, out);
             Ok(())
         })
@@ -499,86 +513,5 @@ impl RowGroup {
         let lines: usize = self.header.lines.shapes.iter().flat_map(|(_, _, nodes)| nodes).map(of).sum();
         let metadata: usize = self.header.metadata.shapes.iter().flat_map(|(_, _, nodes)| nodes).map(of).sum();
         lines + metadata + self.header.rows * 20
-    }
-
-    fn decoded<'g>(&self, node: &'g Node) -> Result<&'g Arc<Column>, Error> {
-        if let Some(column) = node.decoded.get() {
-            return Ok(column);
-        }
-        let column = Arc::new(self.decode(node)?);
-        Ok(node.decoded.get_or_init(|| column))
-    }
-
-    fn decode(&self, node: &Node) -> Result<Column, Error> {
-        let unreadable = || self.damaged("a column cannot be read");
-        let len = node.len;
-        Ok(match &node.form {
-            Form::Constant(value) => Column::Constant { value: value.clone(), len },
-            Form::Integers { width, chunk } => {
-                let values = packed::take_integers(&mut self.bytes(chunk)?, len).ok_or_else(unreadable)?;
-                Column::Integers { values, width: *width }
-            }
-            Form::Dictionary { values, chunk } => {
-                let mut input = self.bytes(chunk)?;
-                let texts = take_strings(&mut input, *values).ok_or_else(unreadable)?;
-                let width = packed::width_of(*values as u64 - 1);
-                if input.len() != packed::packed_len(len, width) {
-                    return Err(unreadable());
-                }
-                let codes: Vec<u16> = packed::unpack(input, width, len).map(|c| c as u16).collect();
-                if codes.iter().any(|c| usize::from(*c) >= *values) {
-                    return Err(unreadable());
-                }
-                Column::Dictionary { values: texts, codes }
-            }
-            Form::Hex { text_bytes, chunk } => {
-                const DIGITS: [char; 16] =
-                    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-                let bytes = self.bytes(chunk)?;
-                if *text_bytes == 0 || bytes.len() != (text_bytes / 2).checked_mul(len).unwrap_or(usize::MAX) {
-                    return Err(unreadable());
-                }
-                let mut strings = Strings::with_capacity(len, bytes.len() * 2);
-                let digit = |n: u8| DIGITS.get(usize::from(n)).copied().unwrap_or('0');
-                for value in bytes.chunks_exact(text_bytes / 2) {
-                    strings.push_with(|out| out.extend(value.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)])));
-                }
-                Column::Strings(strings)
-            }
-            Form::Strings(chunk) => {
-                let mut input = self.bytes(chunk)?;
-                let strings = take_strings(&mut input, len).filter(|_| input.is_empty()).ok_or_else(unreadable)?;
-                Column::Strings(strings)
-            }
-            Form::Split(shaped) => {
-                let ids = self.shape_ids(shaped)?;
-                let mut at = vec![0usize; shaped.shapes.len()];
-                let columns = shaped
-                    .shapes
-                    .iter()
-                    .map(|(_, _, nodes)| nodes.iter().map(|n| self.decoded(n)).collect::<Result<Vec<_>, Error>>())
-                    .collect::<Result<Vec<_>, Error>>()?;
-                let mut strings = Strings::with_capacity(len, len * 16);
-                for place in 0..len {
-                    let id = ids.as_ref().map_or(0, |ids| ids.get(place).copied().map_or(0, usize::from));
-                    let (Some((skeleton, ..)), Some(at), Some(columns)) =
-                        (shaped.shapes.get(id), at.get_mut(id), columns.get(id))
-                    else {
-                        return Err(unreadable());
-                    };
-                    strings.push_with(|out| {
-                        let filled: Result<(), std::convert::Infallible> = skeleton.fill(out, |v, out| {
-                            if let Some(column) = columns.get(v) {
-                                column.push_to(*at, out);
-                            }
-                            Ok(())
-                        });
-                        let Ok(()) = filled;
-                    });
-                    *at += 1;
-                }
-                Column::Strings(strings)
-            }
-        })
     }
 }

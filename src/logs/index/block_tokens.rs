@@ -1,12 +1,10 @@
 //! Collects the distinct tokens of blocks while row groups are written.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 
-use xxhash_rust::xxh3::Xxh3Default;
-
-use super::{MAX_ID_BYTES, TRIGRAM_BITS, trigram};
+use super::{MAX_ID_BYTES, TRIGRAM_BITS, each_trigram};
 use crate::disk::varint::put_u64;
+use crate::logs::byte_hash::ByHash;
 use crate::logs::columns::{integer_text, literals};
 use crate::logs::limits;
 use crate::logs::tokens::{CUT_MARK, TokenKind, tokens_of};
@@ -18,8 +16,29 @@ const TIDY_IDS: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct IdIn {
     pub high: u64,
-    pub low: u64,
+    pub low: u32,
     pub block: u32,
+}
+
+impl IdIn {
+    fn new(id: &[u8], block: u32) -> IdIn {
+        let mut bytes = [0u8; MAX_ID_BYTES];
+        for (to, from) in bytes.iter_mut().zip(id) {
+            *to = *from;
+        }
+        let [a, b, c, d, e, f, g, h, low @ ..] = bytes;
+        IdIn { high: u64::from_be_bytes([a, b, c, d, e, f, g, h]), low: u32::from_be_bytes(low), block }
+    }
+
+    /// The bytes of the id that are kept.
+    pub fn term(self) -> ([u8; MAX_ID_BYTES], usize) {
+        let mut bytes = [0u8; MAX_ID_BYTES];
+        let both = self.high.to_be_bytes().into_iter().chain(self.low.to_be_bytes());
+        for (to, from) in bytes.iter_mut().zip(both) {
+            *to = from;
+        }
+        (bytes, bytes.iter().position(|b| *b == 0).unwrap_or(MAX_ID_BYTES))
+    }
 }
 
 /// A word: in which blocks it is.
@@ -35,7 +54,7 @@ pub(super) struct WordIn {
 
 /// See the module.
 pub(in crate::logs) struct BlockTokens {
-    pub(super) words: HashMap<Box<[u8]>, WordIn, BuildHasherDefault<Xxh3Default>>,
+    pub(super) words: HashMap<Box<[u8]>, WordIn, ByHash>,
     pub(super) ids: Vec<IdIn>,
     /// Ids before this place are sorted and distinct.
     tidy: usize,
@@ -61,15 +80,6 @@ impl Default for BlockTokens {
             sorted: Vec::new(),
         }
     }
-}
-
-fn key_of(id: &[u8]) -> (u64, u64) {
-    let mut bytes = [0u8; MAX_ID_BYTES];
-    for (to, from) in bytes.iter_mut().zip(id) {
-        *to = *from;
-    }
-    let key = u128::from_be_bytes(bytes);
-    ((key >> 64) as u64, key as u64)
 }
 
 impl BlockTokens {
@@ -117,18 +127,15 @@ impl BlockTokens {
     }
 
     fn id(&mut self, token: &[u8], blocks: u32) {
-        for window in token.windows(3) {
-            if let Some(place) = trigram(window)
-                && let Some(word) = self.trigrams.get_mut(place / 64)
-            {
+        each_trigram(token, |place| {
+            if let Some(word) = self.trigrams.get_mut(place / 64) {
                 *word |= 1 << (place % 64);
             }
-        }
-        let (high, low) = key_of(token);
-        let first = self.first_block();
+        });
+        let id = IdIn::new(token, self.first_block());
         let mut rest = blocks;
         while rest != 0 {
-            self.ids.push(IdIn { high, low, block: first + rest.trailing_zeros() });
+            self.ids.push(IdIn { block: id.block + rest.trailing_zeros(), ..id });
             rest &= rest - 1;
         }
     }
@@ -165,7 +172,7 @@ impl BlockTokens {
                     let mut rest = *word;
                     while rest != 0 {
                         let at = i as i64 * 64 + i64::from(rest.trailing_zeros());
-                        self.integer(min.wrapping_add(at), width, 1 << block);
+                        self.integer(min.wrapping_add(at), width, block);
                         rest &= rest - 1;
                     }
                 }
@@ -176,20 +183,18 @@ impl BlockTokens {
                 sorted.extend_from_slice(part);
                 sorted.sort_unstable();
                 sorted.dedup();
-                sorted.iter().for_each(|v| self.integer(*v, width, 1 << block));
+                sorted.iter().for_each(|v| self.integer(*v, width, block));
                 self.sorted = sorted;
             }
         }
     }
 
-    fn integer(&mut self, value: i64, width: u8, blocks: u32) {
+    fn integer(&mut self, value: i64, width: u8, block: u32) {
         let mut scratch = std::mem::take(&mut self.scratch);
         integer_text(&mut scratch, value, width);
         // A sign is no part of the token; digits have no letters to note.
         let digits = scratch.strip_prefix('-').unwrap_or(&scratch);
-        let (high, low) = key_of(digits.as_bytes());
-        let first = self.first_block();
-        self.ids.push(IdIn { high, low, block: first + blocks.trailing_zeros() });
+        self.ids.push(IdIn::new(digits.as_bytes(), self.first_block() + block));
         self.scratch = scratch;
     }
 

@@ -14,17 +14,26 @@ pub(in crate::logs) use candidates::{Asked, Candidates, candidates};
 pub(in crate::logs) use reader::{Parts, TokenIndex};
 pub(in crate::logs) use writer::{Built, build, merge};
 
-/// Ids are indexed up to this many bytes. The index only rules out, and the rest of a random id rules out nothing more; in the
-/// dictionary it would cost a byte for each byte.
-const MAX_ID_BYTES: usize = 16;
+/// Ids are indexed up to this many bytes: the longest part of a UUID, the short form of hashes, a date with hour and minute. The
+/// index only rules out, and the rest of a random id rules out nothing more; in the dictionary each byte of it would cost a byte.
+const MAX_ID_BYTES: usize = 12;
 
 /// Bits of the map of letter trigrams: five bits a letter, case ignored.
 const TRIGRAM_BITS: usize = 1 << 15;
 
-/// The place of three letters in the map; `None` if one of them is no letter.
-fn trigram(letters: &[u8]) -> Option<usize> {
+/// Gives `each` the place in the map of each three letters that follow one another.
+fn each_trigram(token: &[u8], mut each: impl FnMut(usize)) {
     use super::tokens::{LETTER, class};
-    let [a, b, c] = letters else { return None };
-    let code = |b: &u8| (class(*b) == LETTER).then(|| usize::from(b & 31));
-    Some(code(a)? << 10 | code(b)? << 5 | code(c)?)
+    let (mut letters, mut place) = (0, 0);
+    for b in token {
+        if class(*b) != LETTER {
+            letters = 0;
+            continue;
+        }
+        place = (place << 5 | usize::from(b & 31)) & (TRIGRAM_BITS - 1);
+        letters += 1;
+        if letters >= 3 {
+            each(place);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use tantivy::directory::{FileSlice, OwnedBytes};
 use tantivy::postings::TermInfo;
 use tantivy::termdict::TermDictionary;
 
-use super::{TRIGRAM_BITS, trigram};
+use super::{TRIGRAM_BITS, each_trigram};
 use crate::disk::varint::take_u64;
 
 /// See the module.
@@ -61,9 +61,11 @@ impl TokenIndex {
 
     /// Whether some id may hold this text of letters.
     pub fn ids_may_hold(&self, letters: &[u8]) -> bool {
-        letters.windows(3).all(|window| {
-            trigram(window).is_none_or(|place| self.trigrams.get(place / 8).is_none_or(|b| b >> (place % 8) & 1 == 1))
-        })
+        let mut may = true;
+        each_trigram(letters, |place| {
+            may &= self.trigrams.get(place / 8).is_none_or(|b| b >> (place % 8) & 1 == 1);
+        });
+        may
     }
 }
 

@@ -7,9 +7,9 @@ use std::io::{self, Write};
 use tantivy::postings::TermInfo;
 use tantivy::termdict::{TermDictionary, TermDictionaryBuilder, TermStreamer};
 
+use super::TRIGRAM_BITS;
 use super::block_tokens::{BlockTokens, IdIn};
 use super::reader::{TokenIndex, blocks_of};
-use super::{MAX_ID_BYTES, TRIGRAM_BITS};
 use crate::disk::varint::put_u64;
 
 /// What of an index is not written yet: the dictionaries went to the caller's file already.
@@ -82,8 +82,7 @@ pub(in crate::logs) fn build<W: Write>(mut tokens: BlockTokens, out: &mut W) -> 
     let mut field = FieldWriter::new(out)?;
     for same in tokens.ids.chunk_by(|a: &IdIn, b| (a.high, a.low) == (b.high, b.low)) {
         let Some(first) = same.first() else { continue };
-        let bytes = (u128::from(first.high) << 64 | u128::from(first.low)).to_be_bytes();
-        let len = MAX_ID_BYTES - (u128::from_be_bytes(bytes).trailing_zeros() / 8).min(MAX_ID_BYTES as u32) as usize;
+        let (bytes, len) = first.term();
         let start = field.postings.len();
         let mut last = 0;
         for id in same {
