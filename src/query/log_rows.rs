@@ -96,7 +96,7 @@ impl<'s> GroupRows<'s> {
 
     fn failed(&self, e: crate::logs::Error) -> StorageError {
         let told = StorageError(e.to_string());
-        self.failure.replace(Some(e));
+        *self.failure.borrow_mut() = Some(e);
         told
     }
 }

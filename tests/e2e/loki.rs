@@ -200,7 +200,7 @@ async fn slow_tails_are_told_what_they_lost() {
     let mut tail = Tail::open(&server, "{app=\"web\"}").await.unwrap();
     let now = now_ms() * 1_000_000;
     let mut pushed = 0;
-    for batch in 0..60i64 {
+    for batch in 0..40i64 {
         let line = |i: i64| (now + batch * 1000 + i, format!("{batch} {i} {}", "x".repeat(20_000)));
         let lines: Vec<_> = (0..50).map(line).collect();
         pushed += lines.len();
@@ -250,7 +250,7 @@ async fn query_logs_follows() {
     let mut server = with_lines().await;
     let out = server.dir.path().join("followed");
     let url = server.url("");
-    let args = ["query", "logs", "--follow", "--server", &url, "{app=\"db\"} != \"old\""];
+    let args = ["query", "logs", "--follow", "--server", &*url, "{app=\"db\"} != \"old\""];
     let _following = Process::start(CAMPANILE, &args, &out);
     let followed = || std::fs::read_to_string(&out).unwrap_or_default();
     eventually("the old line", 20, async || followed().contains("level=warn size=5kB").then_some(())).await;
