@@ -31,7 +31,15 @@ pub enum LockError {
 /// Holds the lock until dropped; the kernel frees it when the process dies.
 #[derive(Debug)]
 pub struct DirLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that was forked and has not begun its program yet has it open as well. If unlocking
+        // fails, the lock goes when the last of them closes it.
+        let _kept = self.file.unlock();
+    }
 }
 
 impl DirLock {
@@ -58,7 +66,7 @@ impl DirLock {
         file.set_len(0).map_err(io)?;
         file.rewind().map_err(io)?;
         writeln!(file, "pid {}, {about}", std::process::id()).map_err(io)?;
-        Ok(DirLock { _file: file })
+        Ok(DirLock { file })
     }
 }
 

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use super::http_receiver::{Call, Deps, HttpReceiver};
-use super::{Notification, Notifier, SendError};
+use super::{FailureReason, Notification, Notifier, SendError};
 use crate::alerting::template_data::WebhookMessage;
 use crate::config::notify::WebhookConfig;
 
@@ -31,8 +31,14 @@ impl Webhook {
         let truncated = (cut > 0).then(|| n.data.first_alerts(limit));
         let message = WebhookMessage::new(truncated.as_ref().unwrap_or(n.data), n.group_key, cut);
         let url = self.http.secret("url", self.config.url.as_ref(), self.config.url_file.as_deref(), n.data).await?;
-        self.http.send(Call::json(self.http.url(&url)?, &message)?, n).await?;
-        Ok(())
+        let answer = self.http.ask(Call::json(self.http.url(&url)?, &message)?, n).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        let mut error = self.http.refusal(&answer);
+        // As in Alertmanager, 429 waits for the next flush, unless the server says when it may be asked again.
+        error.retry &= error.reason != FailureReason::RateLimited || error.retry_after.is_some();
+        Err(error)
     }
 }
 
