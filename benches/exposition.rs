@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use campanile::wire::exposition::protobuf::{DecodedBody, Histograms};
 use campanile::wire::exposition::{Entry, Format, Parser, labels};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -32,7 +33,11 @@ fn bench(c: &mut Criterion) {
     group.throughput(Throughput::Elements(lines));
     group.bench_function("parse page (per line)", |b| {
         b.iter(|| {
-            let mut p = Parser::new(page.as_bytes(), Format::PrometheusText);
+            let mut decoded = DecodedBody::default();
+            let Ok(mut p) = Parser::new(page.as_bytes(), Format::PrometheusText, Histograms::default(), &mut decoded)
+            else {
+                return black_box(0.0);
+            };
             let mut sum = 0.0;
             while let Ok(Some(e)) = p.next_entry() {
                 if let Entry::Series(s) = e {
@@ -45,7 +50,11 @@ fn bench(c: &mut Criterion) {
     group.bench_function("parse page with labels (per line)", |b| {
         let mut pairs = Vec::new();
         b.iter(|| {
-            let mut p = Parser::new(page.as_bytes(), Format::PrometheusText);
+            let mut decoded = DecodedBody::default();
+            let Ok(mut p) = Parser::new(page.as_bytes(), Format::PrometheusText, Histograms::default(), &mut decoded)
+            else {
+                return black_box(0);
+            };
             let mut n = 0;
             while let Ok(Some(e)) = p.next_entry() {
                 if let Entry::Series(s) = e

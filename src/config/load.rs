@@ -292,7 +292,7 @@ fn include_alertmanager(
     let clean = parse_problems.is_empty() && decode_problems.is_empty();
     problems.extend(parse_problems);
     problems.extend(decode_problems);
-    let Some(decoded) = decoded.filter(|_| clean) else { return None };
+    let decoded = decoded.filter(|_| clean)?;
     let mut found = Problems::default();
     decoded.validate("", &mut found);
     let valid = found.is_empty();

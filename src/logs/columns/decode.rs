@@ -80,7 +80,7 @@ impl RowGroup {
             }
             Form::Hex { text_bytes, chunk } => {
                 let bytes = self.bytes(chunk)?;
-                if *text_bytes == 0 || bytes.len() != (text_bytes / 2).checked_mul(len).unwrap_or(usize::MAX) {
+                if *text_bytes == 0 || bytes.len() != (text_bytes / 2).saturating_mul(len) {
                     return Err(unreadable());
                 }
                 let mut strings = Strings::with_capacity(len, bytes.len() * 2);

@@ -246,7 +246,7 @@ impl DecodedBody {
             exemplars.sort_by_key(|e| e.timestamp);
             let (timestamp, start) = (metric.timestamp, metric.start);
             self.items.push(Item::Histogram { raw, histogram: Box::new(histogram), timestamp, start, exemplars });
-            if !(read.classic && !metric.buckets.is_empty()) {
+            if !read.classic || metric.buckets.is_empty() {
                 return Ok(());
             }
         }
