@@ -214,6 +214,7 @@ async fn kill_9_while_blocks_are_cut_and_merged() {
         }
         check_samples(&server, (round as usize * 11) % SERIES, base, STEP, &samples).await;
     }
-    let blocks = std::fs::read_dir(server.dir.path().join("data/metrics/blocks")).unwrap().count();
-    assert!(blocks > 0, "no block was written");
+    // On a fast machine the kills come before the first block does.
+    let blocks = server.dir.path().join("data/metrics/blocks");
+    eventually("a block is written", 20, async || std::fs::read_dir(&blocks).ok()?.next().map(|_| ())).await;
 }

@@ -204,7 +204,7 @@ impl Grammar<'_> {
             // Of equal values either may be chosen, so only different ones are asked about.
             0 => {
                 let (f, k) = (self.r.one_of(&["topk", "bottomk"]), self.r.one_of(&["1", "2", "5"]));
-                format!("{f}{by} ({k}, rate(requests_total[5m]))")
+                format!("{f}{by} ({k}, avg_over_time(queue_length[5m]))")
             }
             1 => format!("quantile{by} ({}, {inner})", self.r.one_of(&["0.25", "0.9", "1.5"])),
             2 => format!("count_values{by} (\"value\", round({inner}, 100))"),
