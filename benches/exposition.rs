@@ -48,9 +48,9 @@ fn bench(c: &mut Criterion) {
         });
     });
     group.bench_function("parse page with labels (per line)", |b| {
-        let mut pairs = Vec::new();
         b.iter(|| {
             let mut decoded = DecodedBody::default();
+            let mut pairs = Vec::new();
             let Ok(mut p) = Parser::new(page.as_bytes(), Format::PrometheusText, Histograms::default(), &mut decoded)
             else {
                 return black_box(0);

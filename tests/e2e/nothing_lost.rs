@@ -80,7 +80,7 @@ impl FlakySink {
 async fn serve(mut stream: TcpStream, mut dice: Dice, taken: Arc<Mutex<Vec<Message>>>, counts: Arc<Mutex<Counts>>) {
     let mut data = Vec::new();
     loop {
-        let Some((marked, body)) = read_request(&mut stream, &mut data).await else { return };
+        let Some((marked, body)) = Box::pin(read_request(&mut stream, &mut data)).await else { return };
         let answer = match dice.roll(100) {
             0..10 => {
                 counts.lock().unwrap().errors += 1;
