@@ -32,10 +32,7 @@ conformance: ## recorded answers of the peers, where their folder is there
 OMELASTICSEARCH := /usr/lib/$(shell uname -m)-linux-gnu/rsyslog/omelasticsearch.so
 
 # Tests that need programs of the distribution run where the programs are; elsewhere cargo counts them as ignored.
-PEERS := $(shell command -v prometheus >/dev/null && command -v prometheus-node-exporter >/dev/null && command -v amtool >/dev/null && /usr/bin/python3 -c 'import aiosmtpd, requests, yaml' 2>/dev/null && echo --include-ignored)
-PEERS := $(shell command -v prometheus-node-exporter >/dev/null && command -v prometheus >/dev/null && command -v promtool >/dev/null && command -v amtool >/dev/null && /usr/bin/python3 -c 'import aiosmtpd, requests, yaml' 2>/dev/null && echo --include-ignored)
-PEERS := $(shell command -v prometheus-node-exporter >/dev/null && command -v amtool >/dev/null && command -v rsyslogd >/dev/null && test -e $(OMELASTICSEARCH) && test -x target/senders/bin/python && /usr/bin/python3 -c 'import aiosmtpd, requests, yaml' 2>/dev/null && echo --include-ignored)
-PEERS := $(shell command -v prometheus-node-exporter >/dev/null && command -v amtool >/dev/null && test -x /usr/sbin/rsyslogd && test -e $(OMELASTICSEARCH) && test -x target/senders/bin/python && /usr/bin/python3 -c 'import aiosmtpd, requests, yaml' 2>/dev/null && echo --include-ignored)
+PEERS := $(shell command -v prometheus >/dev/null && command -v promtool >/dev/null && command -v prometheus-node-exporter >/dev/null && command -v amtool >/dev/null && test -x /usr/sbin/rsyslogd && test -e $(OMELASTICSEARCH) && test -x target/senders/bin/python && /usr/bin/python3 -c 'import aiosmtpd, requests, yaml' 2>/dev/null && echo --include-ignored)
 
 test: fmt lint ## everything
 	cargo test --lib --bins
