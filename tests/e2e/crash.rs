@@ -7,41 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use prost::Message;
 use tokio::task::JoinHandle;
 
 use crate::flow::push_body;
 use crate::harness::{Server, eventually, now_ms};
-
-#[derive(Clone, PartialEq, Message)]
-struct WriteRequest {
-    #[prost(message, repeated, tag = "1")]
-    timeseries: Vec<TimeSeries>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TimeSeries {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Label {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Sample {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
-}
+use crate::prom_write;
 
 const SERIES: usize = 50;
 
@@ -76,15 +46,12 @@ pub fn write_metric(metric: &str, series: std::ops::Range<usize>, t: i64, value:
 
 /// One remote-write body: a sample at `t` for each series, labels in order of names.
 pub fn write_series(series: &[(Vec<(&str, String)>, f64)], t: i64) -> Vec<u8> {
-    let label = |(name, value): &(&str, String)| Label { name: (*name).to_owned(), value: value.clone() };
-    let timeseries = series
+    let owned = |labels: &[(&str, String)]| labels.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect();
+    let series: Vec<_> = series
         .iter()
-        .map(|(labels, value)| TimeSeries {
-            labels: labels.iter().map(label).collect(),
-            samples: vec![Sample { value: *value, timestamp: t }],
-        })
+        .map(|(labels, value)| prom_write::Series { labels: owned(labels), samples: vec![(t, *value)] })
         .collect();
-    snap::raw::Encoder::new().compress_vec(&WriteRequest { timeseries }.encode_to_vec()).unwrap()
+    prom_write::body(&series)
 }
 
 /// Samples that were acknowledged, by time.

@@ -1,36 +1,6 @@
 //! What a Prometheus sends by remote write (version 1.0): snappy over protobuf.
 
-use prost::Message;
-
-#[derive(Clone, PartialEq, Message)]
-struct WriteRequest {
-    #[prost(message, repeated, tag = "1")]
-    timeseries: Vec<TimeSeries>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TimeSeries {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Label {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Sample {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
-}
+use crate::prompb::{Label, Sample, TimeSeries, WriteRequest, packed};
 
 /// A series: labels in any order, samples as (milliseconds, value).
 pub struct Series {
@@ -47,11 +17,10 @@ pub fn body(series: &[Series]) -> Vec<u8> {
                 s.labels.iter().map(|(name, value)| Label { name: name.clone(), value: value.clone() }).collect();
             labels.sort_by(|a, b| a.name.cmp(&b.name));
             let samples = s.samples.iter().map(|(timestamp, value)| Sample { value: *value, timestamp: *timestamp });
-            TimeSeries { labels, samples: samples.collect() }
+            TimeSeries { labels, samples: samples.collect(), ..TimeSeries::default() }
         })
         .collect();
-    let raw = WriteRequest { timeseries }.encode_to_vec();
-    snap::raw::Encoder::new().compress_vec(&raw).unwrap()
+    packed(&WriteRequest { timeseries, metadata: Vec::new() })
 }
 
 /// Sends series and expects them to be taken whole.
