@@ -1,4 +1,4 @@
-//! Files done safely: atomic replacement, the lock of a data folder, room on the disk, checksums, varints, streams of bits, the
+//! Files done safely: atomic replacement, the lock of a data folder, room on the disk, varints, streams of bits, zstd frames, the
 //! write-ahead log.
 
 pub mod atomic_file;
@@ -7,3 +7,4 @@ pub mod dir_lock;
 pub mod free_space;
 pub mod varint;
 pub mod wal;
+pub mod zstd_frame;

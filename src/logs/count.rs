@@ -214,6 +214,7 @@ impl<'a> Rows<'a> {
         match (levels.map_or(Some(detect::NO_LEVEL), Levels::constant), sizes, selected) {
             (Some(level), None, None) => add_to(&mut sums, level, rows.len() as u64),
             (Some(level), Some(sizes), None) => add_to(&mut sums, level, sizes.sum(rows)),
+            (Some(level), None, Some(selected)) => add_to(&mut sums, level, selected.count_in(rows) as u64),
             _ => {
                 for row in rows.filter(|row| selected.is_none_or(|s| s.contains(*row))) {
                     let level = levels.map_or(detect::NO_LEVEL, |l| l.get(row));

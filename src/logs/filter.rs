@@ -69,33 +69,64 @@ fn required_of(hir: &Hir) -> Required {
 #[derive(Debug)]
 pub struct CompiledFilters(Vec<Compiled>);
 
+/// One of them.
 #[derive(Debug)]
-enum Compiled {
-    Contains(memmem::Finder<'static>),
-    NotContains(memmem::Finder<'static>),
-    Regex(regex::Regex),
-    NotRegex(regex::Regex),
+pub(super) enum Compiled {
+    Contains(Text),
+    NotContains(Text),
+    Regex(Pattern),
+    NotRegex(Pattern),
     AnyOf(Vec<Compiled>),
+}
+
+/// A text that is looked for.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub text: String,
+    finder: memmem::Finder<'static>,
+}
+
+/// A regular expression, and what is known of the lines it matches.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    regex: regex::Regex,
+    /// It matches just the lines that contain one of these.
+    pub texts: Option<Vec<String>>,
+    /// What such lines must hold.
+    pub required: Required,
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        Text { text: text.to_owned(), finder: memmem::Finder::new(text).into_owned() }
+    }
+}
+
+impl Pattern {
+    fn new(r: &GoRegex) -> Self {
+        let texts = r.contained_alternatives().map(<[String]>::to_vec);
+        // Cloning shares the compiled program.
+        Pattern { regex: r.regex().clone(), texts, required: LineFilter::Regex(r.clone()).required() }
+    }
 }
 
 impl Compiled {
     fn new(filter: &LineFilter) -> Self {
         match filter {
-            LineFilter::Contains(s) => Compiled::Contains(memmem::Finder::new(s).into_owned()),
-            LineFilter::NotContains(s) => Compiled::NotContains(memmem::Finder::new(s).into_owned()),
-            // Cloning shares the compiled program.
-            LineFilter::Regex(r) => Compiled::Regex(r.regex().clone()),
-            LineFilter::NotRegex(r) => Compiled::NotRegex(r.regex().clone()),
+            LineFilter::Contains(s) => Compiled::Contains(Text::new(s)),
+            LineFilter::NotContains(s) => Compiled::NotContains(Text::new(s)),
+            LineFilter::Regex(r) => Compiled::Regex(Pattern::new(r)),
+            LineFilter::NotRegex(r) => Compiled::NotRegex(Pattern::new(r)),
             LineFilter::AnyOf(f) => Compiled::AnyOf(f.iter().map(Compiled::new).collect()),
         }
     }
 
     fn accepts(&self, line: &str) -> bool {
         match self {
-            Compiled::Contains(f) => f.find(line.as_bytes()).is_some(),
-            Compiled::NotContains(f) => f.find(line.as_bytes()).is_none(),
-            Compiled::Regex(r) => r.is_match(line),
-            Compiled::NotRegex(r) => !r.is_match(line),
+            Compiled::Contains(t) => t.finder.find(line.as_bytes()).is_some(),
+            Compiled::NotContains(t) => t.finder.find(line.as_bytes()).is_none(),
+            Compiled::Regex(p) => p.regex.is_match(line),
+            Compiled::NotRegex(p) => !p.regex.is_match(line),
             Compiled::AnyOf(f) => f.iter().any(|f| f.accepts(line)),
         }
     }
@@ -105,6 +136,11 @@ impl CompiledFilters {
     /// Prepares filters that must all hold.
     pub fn new(filters: &[LineFilter]) -> Self {
         CompiledFilters(filters.iter().map(Compiled::new).collect())
+    }
+
+    /// The filters.
+    pub(super) fn each(&self) -> &[Compiled] {
+        &self.0
     }
 
     /// Whether all filters accept the line.

@@ -27,6 +27,7 @@ mod merge_segments;
 pub mod metadata;
 mod metrics;
 mod migrate;
+mod overlaps;
 pub mod partition;
 pub mod pieces;
 mod reader;

@@ -1,5 +1,5 @@
 //! A request cut into pieces that can be worked on side by side: row groups to be read as columns, and what has to be read line
-//! by line (batches in memory, and the stretches of time in which several runs of one stream overlap, where doubles can be).
+//! by line (batches in memory, and entries at whose time another run of the stream has some as well, where doubles can be).
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{ControlFlow, Range};
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::columns::{RowGroup, RowSet};
-use super::damage::leave_out;
 use super::error::Error;
+use super::overlaps::{Beside, alone};
 use super::reader::Reader;
 use super::scan::{Direction, ScanRequest, ScanStats, ScannedEntry, Thread};
 use super::snapshot::{GroupRef, Run, Snapshot, Source};
@@ -48,7 +48,9 @@ impl GroupPiece {
 
     /// The rows of the parts that satisfy all filters of the request.
     pub fn select(&self, group: &RowGroup) -> Result<RowSet, Error> {
-        self.reader.select(&self.at, group, self.parts.iter().map(|p| p.rows.clone()))
+        let mut among = RowSet::none(group.rows());
+        self.parts.iter().for_each(|p| among.insert_range(p.rows.clone()));
+        self.reader.select(&self.at, group, among)
     }
 }
 
@@ -90,7 +92,7 @@ impl Piece<'_> {
     pub fn rows(&self) -> usize {
         match self {
             Piece::Group(piece) => piece.parts.iter().map(|p| p.rows.len()).sum(),
-            Piece::Lines(piece) => piece.runs.iter().map(run_rows).sum(),
+            Piece::Lines(piece) => piece.runs.iter().map(Run::len).sum(),
         }
     }
 
@@ -108,13 +110,6 @@ impl Piece<'_> {
             Piece::Group(piece) => piece.parts.iter().map(|p| p.last).max().unwrap_or(0),
             Piece::Lines(piece) => piece.runs.iter().map(|r| r.last).max().unwrap_or(0),
         }
-    }
-}
-
-fn run_rows(run: &Run<'_>) -> usize {
-    match &run.source {
-        Source::Memory { entries, .. } => entries.len(),
-        Source::Group { rows, .. } => rows.len(),
     }
 }
 
@@ -165,27 +160,6 @@ impl<'s> Pieces<'s> {
     }
 }
 
-/// Where the time of one run is its own: after the last entry of the runs before it, before the first of the next.
-#[derive(Clone, Copy)]
-struct Own {
-    after: Option<TimestampNs>,
-    before: Option<TimestampNs>,
-}
-
-/// Of runs sorted by their first entry, where each is alone.
-fn own_times(runs: &[Run<'_>]) -> Vec<Own> {
-    let mut latest: Option<TimestampNs> = None;
-    let next = runs.iter().skip(1).map(|r| Some(r.first)).chain(std::iter::once(None));
-    runs.iter()
-        .zip(next)
-        .map(|(run, before)| {
-            let after = latest;
-            latest = latest.max(Some(run.last));
-            Own { after, before }
-        })
-        .collect()
-}
-
 impl Snapshot {
     /// Cuts a request into pieces; its direction and limit are not regarded.
     pub fn pieces(&self, request: &ScanRequest) -> Result<Pieces<'_>, Error> {
@@ -201,13 +175,13 @@ impl Snapshot {
         for (stream, mut runs) in by_stream {
             // Stable: runs of one beginning stay in the order received.
             runs.sort_by_key(|r| r.first);
-            let own = own_times(&runs);
-            let mut lines = Vec::new();
-            for (run, own) in runs.into_iter().zip(own) {
-                facts.rows += run_rows(&run) as u64;
+            let alone = alone(&runs);
+            let mut beside = Beside::default();
+            for (run, alone) in runs.into_iter().zip(alone) {
+                facts.rows += run.len() as u64;
                 let (group, rows, whole) = match &run.source {
-                    Source::Memory { .. } => {
-                        lines.push(run);
+                    Source::Memory { .. } | Source::Rows { .. } => {
+                        beside.add(run);
                         continue;
                     }
                     Source::Group { group, rows, whole } => (group.clone(), rows.clone(), *whole),
@@ -221,19 +195,17 @@ impl Snapshot {
                 if reader.blocks(&group) == 0 {
                     continue;
                 }
-                let alone = own.after.is_none_or(|t| run.first > t) && own.before.is_none_or(|t| run.last < t);
                 if whole && alone {
                     piece.parts.push(Part { stream, rows, first: run.first, last: run.last });
-                    continue;
-                }
-                match cut(&reader, &run, &group, rows, own) {
-                    Ok((part, overlapping)) => {
-                        piece.parts.extend(part);
-                        lines.extend(overlapping);
-                    }
-                    Err(error) => leave_out(error)?,
+                } else {
+                    beside.add(run);
                 }
             }
+            let lines = beside.take_apart(&reader, |group, part| {
+                if let Some(piece) = groups.get_mut(&(group.place, group.at.number)) {
+                    piece.parts.push(part);
+                }
+            })?;
             if !lines.is_empty() {
                 list.push(Piece::Lines(LinesPiece { stream, runs: lines, reader: reader.clone() }));
             }
@@ -265,36 +237,4 @@ impl Snapshot {
         facts.terms = reader.asked();
         Ok(Pieces { list, facts, reader })
     }
-}
-
-/// Cuts the rows of a run by time: those where it is alone, and the runs before and after them.
-fn cut<'s>(
-    reader: &Reader,
-    run: &Run<'s>,
-    group: &Arc<GroupRef>,
-    rows: Range<u32>,
-    own: Own,
-) -> Result<(Option<Part>, Vec<Run<'s>>), Error> {
-    let opened = reader.group(group)?;
-    let rows = reader.in_time(&opened, rows)?;
-    let times = opened.timestamps()?;
-    let inside = times.get(rows.start as usize..rows.end as usize).unwrap_or_default();
-    let from = rows.start + own.after.map_or(0, |t| inside.partition_point(|x| *x <= t)) as u32;
-    let to = rows.start + own.before.map_or(inside.len(), |t| inside.partition_point(|x| *x < t)) as u32;
-    let to = to.max(from);
-    let bounds = |rows: &Range<u32>| {
-        let time = |row: u32| times.get(row as usize).copied().unwrap_or(run.first);
-        (time(rows.start), time(rows.end.saturating_sub(1)))
-    };
-    let part = (from < to).then(|| {
-        let (first, last) = bounds(&(from..to));
-        Part { stream: run.stream, rows: from..to, first, last }
-    });
-    let overlapping = [rows.start..from, to..rows.end].into_iter().filter(|r| !r.is_empty());
-    let runs = overlapping.map(|rows| {
-        let (first, last) = bounds(&rows);
-        let source = Source::Group { group: group.clone(), rows, whole: true };
-        Run { stream: run.stream, first, last, source }
-    });
-    Ok((part, runs.collect()))
 }

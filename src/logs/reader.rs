@@ -113,15 +113,8 @@ impl Reader {
         Ok(from..to.max(from))
     }
 
-    /// The rows of some ranges that satisfy the filters.
-    pub fn select(
-        &self,
-        at: &GroupRef,
-        group: &RowGroup,
-        ranges: impl Iterator<Item = std::ops::Range<u32>>,
-    ) -> Result<RowSet, Error> {
-        let mut among = RowSet::none(group.rows());
-        ranges.for_each(|rows| among.insert_range(rows));
+    /// The rows of `among` that satisfy the filters.
+    pub fn select(&self, at: &GroupRef, group: &RowGroup, mut among: RowSet) -> Result<RowSet, Error> {
         if self.filters.is_empty() {
             return Ok(among);
         }
@@ -132,17 +125,17 @@ impl Reader {
         }
         among.intersect(&of_blocks);
         self.lines_read.fetch_add(among.count() as u64, Ordering::Relaxed);
-        select(group, &self.filters, &self.compiled, among)
+        select(group, &self.compiled, among)
     }
 
     /// Opens a run; damage is told and left out.
     pub fn open<'r>(&self, run: &Run<'r>) -> Result<Option<Opened<'r>>, Error> {
-        let (at, rows, whole) = match &run.source {
+        let at = match &run.source {
             Source::Memory { batch, entries } => {
                 let rows = OpenRows::Memory { batch, entries };
                 return Ok(Some(Opened { positions: Positions::Range(0..entries.len() as u32), rows }));
             }
-            Source::Group { group, rows, whole } => (group, rows, *whole),
+            Source::Group { group, .. } | Source::Rows { group, .. } => group,
         };
         if self.blocks(at) == 0 {
             return Ok(None);
@@ -150,12 +143,20 @@ impl Reader {
         let open = || {
             let group = self.group(at)?;
             group.timestamps()?;
-            let rows = if whole { rows.clone() } else { self.in_time(&group, rows.clone())? };
-            let positions = if self.filters.is_empty() {
-                Positions::Range(rows)
-            } else {
-                Positions::List(self.select(at, &group, std::iter::once(rows))?.iter().collect())
+            let among = match &run.source {
+                Source::Rows { rows, .. } => RowSet::clone(rows),
+                Source::Group { rows, whole, .. } => {
+                    let rows = if *whole { rows.clone() } else { self.in_time(&group, rows.clone())? };
+                    if self.filters.is_empty() {
+                        return Ok(Opened { positions: Positions::Range(rows), rows: OpenRows::Group(group) });
+                    }
+                    let mut among = RowSet::none(group.rows());
+                    among.insert_range(rows);
+                    among
+                }
+                Source::Memory { .. } => RowSet::none(0),
             };
+            let positions = Positions::List(self.select(at, &group, among)?.iter().collect());
             Ok(Opened { positions, rows: OpenRows::Group(group) })
         };
         match open() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::batch::{Batch, Entry, Group};
+use super::columns::RowSet;
 use super::partition::{PartitionView, day_of};
 use super::scan::Selection;
 use super::segment::{GroupAt, SegmentView};
@@ -56,6 +57,24 @@ pub(super) enum Source<'a> {
         /// Whether they all lie inside.
         whole: bool,
     },
+    /// Some rows of a row group.
+    Rows {
+        /// The group.
+        group: Arc<GroupRef>,
+        /// Which rows of it.
+        rows: Arc<RowSet>,
+    },
+}
+
+impl Run<'_> {
+    /// Entries at most.
+    pub fn len(&self) -> usize {
+        match &self.source {
+            Source::Memory { entries, .. } => entries.len(),
+            Source::Group { rows, .. } => rows.len(),
+            Source::Rows { rows, .. } => rows.count(),
+        }
+    }
 }
 
 /// A row group of a segment, not opened.
@@ -208,11 +227,7 @@ impl Snapshot {
         let everything = (0..self.streams.len() as u32).map(StreamId).collect();
         let mut counts = BTreeMap::new();
         for run in self.runs(&everything, i64::MIN, i64::MAX) {
-            let n = match &run.source {
-                Source::Memory { entries, .. } => entries.len() as u64,
-                Source::Group { rows, .. } => rows.len() as u64,
-            };
-            *counts.entry(run.stream).or_default() += n;
+            *counts.entry(run.stream).or_default() += run.len() as u64;
         }
         counts
     }

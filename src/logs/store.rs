@@ -396,12 +396,13 @@ impl Store {
             return Ok(pushed);
         }
         batch.shrink();
-        let payload = batch.encode();
+        let write = |e| Error::io("write its write-ahead log")(e);
+        let record = shared.wal.encode(&batch.encode()).map_err(write)?;
         pushed.accepted = batch.len() as u64;
         let line_bytes = batch.line_bytes() as u64;
         let full = {
             let _order = lock(&shared.ingest);
-            batch.position = shared.wal.append(&payload).map_err(Error::io("write its write-ahead log"))?;
+            batch.position = shared.wal.append_encoded(&record).map_err(write)?;
             let batch = Arc::new(batch);
             let mut state = shared.write();
             state.active_bytes += batch.bytes();

@@ -97,6 +97,12 @@ impl GoRegex {
         self.inner.analysis.exact.as_deref()
     }
 
+    /// If an unanchored regex matches just the texts that contain one of a few others, and none is folded by case, those:
+    /// `50[0-9]`, `a|b`, `(a|b)c`. None of them is empty.
+    pub fn contained_alternatives(&self) -> Option<&[String]> {
+        self.inner.analysis.contained.as_deref()
+    }
+
     /// What every text that matches begins with; empty if nothing is known.
     pub fn literal_prefix(&self) -> &str {
         &self.inner.analysis.prefix

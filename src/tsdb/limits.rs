@@ -16,9 +16,11 @@ pub(crate) const QUIET_SHARE: u64 = 32;
 pub(crate) const LITTLE_SHARE: u64 = 2048;
 /// Rounds of the upkeep (seconds) with little after which the store counts as quiet.
 pub(crate) const QUIET_ROUNDS: u32 = 5;
-/// Samples from which the open chunk of a series that has stopped is closed by a checkpoint: packed it takes half the space, and blocks
-/// put short chunks together again.
+/// Samples from which an open chunk is closed by a checkpoint while nobody writes: packed it takes half the space, and blocks put short
+/// chunks together again.
 pub(crate) const EARLY_SAMPLES: u16 = 60;
+/// The same for a series that has stopped: little will be put together, and an open chunk is larger already with so many.
+pub(crate) const STOPPED_SAMPLES: u16 = 20;
 /// A series has stopped when the store has samples that are newer by so many of its own intervals.
 pub(crate) const STOPPED_INTERVALS: i64 = 4;
 /// Metric families whose metadata is kept; far more than any fleet has, but an end to abuse.

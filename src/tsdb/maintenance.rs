@@ -14,9 +14,7 @@ use super::chunk::{Chunk, Packer};
 use super::delete;
 use super::error::Error;
 use super::head::closed::Closed;
-use super::limits::{
-    BLOCK_RANGE_MS, EARLY_SAMPLES, HEAD_MARGIN_MS, LITTLE_SHARE, QUIET_ROUNDS, QUIET_SHARE, block_number,
-};
+use super::limits::{BLOCK_RANGE_MS, HEAD_MARGIN_MS, LITTLE_SHARE, QUIET_ROUNDS, QUIET_SHARE, block_number};
 use super::querier::Collector;
 use super::self_metrics as count;
 use super::shared::{Shared, Upkeep};
@@ -149,11 +147,11 @@ fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Erro
     if !cut && !grown && !quiet {
         return Ok(());
     }
-    let all = upkeep.still_rounds >= QUIET_ROUNDS;
+    let still = upkeep.still_rounds >= QUIET_ROUNDS;
     // On a line of its own: a lock taken in the head of a loop is held to its end.
     let slots = shared.read_head().slots();
     for range in slot_ranges(slots) {
-        shared.write_head().close_early(range, EARLY_SAMPLES, all);
+        shared.write_head().close_early(range, still);
     }
     store_chunks(shared, upkeep)?;
     write_checkpoint(shared, upkeep)

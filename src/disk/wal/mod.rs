@@ -10,4 +10,4 @@ pub mod writer;
 
 pub use reader::{Damage, ReplayReport, cut_torn_tail, replay};
 pub use segment::WalPosition;
-pub use writer::{Wal, WalOptions};
+pub use writer::{EncodedRecord, Wal, WalOptions};

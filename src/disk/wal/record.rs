@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::disk::zstd_frame;
+
 /// Bytes before the payload.
 pub const HEADER_LEN: usize = 9;
 /// A stored payload longer than this is damage, not data; no batch comes near it (limits of the wire are far below).
@@ -102,9 +104,9 @@ pub fn decode(input: &[u8]) -> Decoded<'_> {
     }
     match flags {
         0 => Decoded::Record(Cow::Borrowed(body), total),
-        FLAG_ZSTD => match zstd::bulk::decompress(body, MAX_PAYLOAD) {
-            Ok(p) => Decoded::Record(Cow::Owned(p), total),
-            Err(_) => Decoded::Damaged(total),
+        FLAG_ZSTD => match zstd_frame::decompress(body, MAX_PAYLOAD) {
+            Some(p) => Decoded::Record(Cow::Owned(p), total),
+            None => Decoded::Damaged(total),
         },
         _ => Decoded::Damaged(total),
     }

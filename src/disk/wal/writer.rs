@@ -9,6 +9,9 @@ use super::record::{Compression, Encoder, MAX_PAYLOAD};
 use super::segment::{self, HEADER, WalPosition};
 use crate::disk::atomic_file;
 
+/// Buffers up to this size are kept for the next record.
+const KEPT_BUFFER_BYTES: usize = 4 << 20;
+
 /// How a log is written.
 #[derive(Clone, Copy, Debug)]
 pub struct WalOptions {
@@ -36,6 +39,25 @@ pub struct Wal {
     dir: PathBuf,
     options: WalOptions,
     inner: Mutex<Inner>,
+    /// Encoders with their buffers, for the next records.
+    spare: Mutex<Vec<(Encoder, Vec<u8>)>>,
+}
+
+/// A record on its way into a log; made by [`Wal::encode`].
+#[derive(Debug)]
+pub struct EncodedRecord<'w> {
+    wal: &'w Wal,
+    encoder: Encoder,
+    bytes: Vec<u8>,
+}
+
+impl Drop for EncodedRecord<'_> {
+    fn drop(&mut self) {
+        if self.bytes.capacity() <= KEPT_BUFFER_BYTES {
+            let spare = (std::mem::take(&mut self.encoder), std::mem::take(&mut self.bytes));
+            self.wal.spare.lock().unwrap_or_else(PoisonError::into_inner).push(spare);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -43,8 +65,6 @@ struct Inner {
     /// None until the first segment could be begun.
     file: Option<File>,
     position: WalPosition,
-    buffer: Vec<u8>,
-    encoder: Encoder,
     unsynced: bool,
     /// Set when a failed write could not be taken back: the next append begins a new segment first.
     torn: bool,
@@ -61,28 +81,40 @@ impl Wal {
             Err(e) if e.kind() == io::ErrorKind::StorageFull => (None, WalPosition { segment: next, offset: 0 }),
             Err(e) => return Err(e),
         };
-        let encoder = Encoder::new(options.compression);
-        let inner = Inner { file, position, buffer: Vec::new(), encoder, unsynced: false, torn: false };
-        Ok(Wal { dir: dir.to_owned(), options, inner: Mutex::new(inner) })
+        let inner = Inner { file, position, unsynced: false, torn: false };
+        Ok(Wal { dir: dir.to_owned(), options, inner: Mutex::new(inner), spare: Mutex::default() })
+    }
+
+    /// Makes the record of a payload. This is where it is compressed, so callers do it before they take locks of their own.
+    pub fn encode(&self, payload: &[u8]) -> io::Result<EncodedRecord<'_>> {
+        if payload.len() > MAX_PAYLOAD {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "batch too large for the write-ahead log"));
+        }
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (mut encoder, mut bytes) = spare.unwrap_or_else(|| (Encoder::new(self.options.compression), Vec::new()));
+        bytes.clear();
+        encoder.encode(&mut bytes, payload);
+        Ok(EncodedRecord { wal: self, encoder, bytes })
+    }
+
+    /// Appends the record of a payload, see [`Wal::append_encoded`].
+    pub fn append(&self, payload: &[u8]) -> io::Result<WalPosition> {
+        self.append_encoded(&self.encode(payload)?)
     }
 
     /// Appends one record and returns the place after it. When it returns, the record survives a crash of the process
     /// (and one of the machine, with `sync_always`). On an error nothing of the record will be replayed; a later append
     /// may succeed again.
-    pub fn append(&self, payload: &[u8]) -> io::Result<WalPosition> {
-        if payload.len() > MAX_PAYLOAD {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "batch too large for the write-ahead log"));
-        }
+    pub fn append_encoded(&self, record: &EncodedRecord<'_>) -> io::Result<WalPosition> {
+        let buffer = &record.bytes;
         let mut inner = self.lock();
         let inner = &mut *inner;
-        inner.buffer.clear();
-        inner.encoder.encode(&mut inner.buffer, payload);
         let full = inner.position.offset > HEADER.len() as u64
-            && inner.position.offset + inner.buffer.len() as u64 > self.options.segment_bytes;
+            && inner.position.offset + buffer.len() as u64 > self.options.segment_bytes;
         if full || inner.torn || inner.file.is_none() {
             self.roll_locked(inner)?;
         }
-        let Inner { file: Some(file), position, buffer, unsynced, torn, .. } = inner else {
+        let Inner { file: Some(file), position, unsynced, torn } = inner else {
             return Err(io::Error::other("the write-ahead log has no segment"));
         };
         let before = position.offset;
@@ -96,9 +128,6 @@ impl Wal {
         }
         *unsynced = !self.options.sync_always;
         position.offset += buffer.len() as u64;
-        if buffer.capacity() > 4 << 20 {
-            *buffer = Vec::new();
-        }
         Ok(*position)
     }
 

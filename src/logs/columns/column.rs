@@ -2,6 +2,7 @@
 
 use super::packed;
 use super::strings::Strings;
+use crate::disk::zstd_frame;
 
 /// Values in order of the rows. All are valid UTF-8.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +80,25 @@ pub(super) fn push_integer(out: &mut String, value: i64, width: u8) {
     }
     let text = digits.get(digits.len() - n..).unwrap_or_default();
     out.push_str(std::str::from_utf8(text).unwrap_or(""));
+}
+
+/// The numbers, as ranges, whose shortest decimal form begins with these digits; only ranges that begin at `max` or before.
+pub(super) fn beginning_with(digits: &str, max: i64) -> Option<Vec<std::ops::RangeInclusive<i64>>> {
+    let mut first = parse_canonical(digits.as_bytes()).filter(|n| *n >= 0)?;
+    let mut last = first;
+    let mut ranges = Vec::new();
+    while first <= max {
+        ranges.push(first..=last);
+        let (Some(f), Some(l)) = (first.checked_mul(10), last.checked_mul(10).and_then(|l| l.checked_add(9))) else {
+            // What is longer is not kept as a number.
+            break;
+        };
+        if first == 0 {
+            break;
+        }
+        (first, last) = (f, l);
+    }
+    Some(ranges)
 }
 
 /// Digits of a number's shortest decimal form, with its sign.
@@ -173,7 +193,7 @@ pub(super) fn take_bytes_compressed(input: &mut &[u8]) -> Option<Vec<u8>> {
     if size > MAX_TEXT_BYTES {
         return None;
     }
-    zstd::bulk::decompress(stored, size as usize).ok().filter(|d| d.len() as u64 == size)
+    zstd_frame::decompress(stored, size as usize).filter(|d| d.len() as u64 == size)
 }
 
 #[cfg(test)]
@@ -202,6 +222,14 @@ mod tests {
                 assert_eq!(decimal_len(v), text.len());
             }
         }
+        for (digits, max, numbers) in [
+            ("50", 50_000, vec![50..=50, 500..=509, 5000..=5099, 50_000..=50_999]),
+            ("0", 9, vec![0..=0]),
+            ("7", 6, vec![]),
+        ] {
+            assert_eq!(beginning_with(digits, max), Some(numbers), "{digits}");
+        }
+        assert_eq!((beginning_with("05", 9), beginning_with("-5", 9), beginning_with("", 9)), (None, None, None));
         let mut out = String::new();
         push_integer(&mut out, 7, 3);
         push_integer(&mut out, 1234, 3);

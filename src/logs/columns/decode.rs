@@ -35,25 +35,39 @@ impl RowGroup {
         Ok(bytes)
     }
 
-    /// Appends one value without decoding the column; `false` (and nothing appended) where that is not possible.
-    pub(super) fn peek(&self, node: &Node, place: usize, out: &mut String) -> Result<bool, Error> {
-        if node.decoded.get().is_some() {
-            return Ok(false);
+    /// Appends one value. With `few` the column is not decoded where that is possible: it is for callers who want few of its values.
+    pub(super) fn push_value(&self, node: &Node, place: usize, few: bool, out: &mut String) -> Result<(), Error> {
+        let unreadable = || self.damaged("a column cannot be read");
+        if !few || node.decoded.get().is_some() {
+            self.decoded(node)?.push_to(place, out);
+            return Ok(());
         }
         match &node.form {
             Form::Constant(value) => out.push_str(value),
             Form::Integers { width, chunk } => {
                 let value = packed::integer_at(self.checked_bytes(node, chunk)?, node.len, place);
-                push_integer(out, value.ok_or_else(|| self.damaged("a column cannot be read"))?, *width);
+                push_integer(out, value.ok_or_else(unreadable)?, *width);
             }
             Form::Hex { text_bytes, chunk } => {
                 let half = text_bytes / 2;
                 let value = self.checked_bytes(node, chunk)?.get(place * half..(place + 1) * half);
-                push_hex(out, value.ok_or_else(|| self.damaged("a column cannot be read"))?);
+                push_hex(out, value.ok_or_else(unreadable)?);
             }
-            Form::Dictionary { .. } | Form::Strings(_) | Form::Split(_) => return Ok(false),
+            Form::Split(shaped) => {
+                let ids = self.shape_ids(shaped)?;
+                let (id, place) = match &ids {
+                    None => (0, place),
+                    Some(ids) => {
+                        let id = ids.get(place).copied().ok_or_else(unreadable)?;
+                        (id, ids.iter().take(place).filter(|i| **i == id).count())
+                    }
+                };
+                let (skeleton, _, nodes) = shaped.shapes.get(usize::from(id)).ok_or_else(unreadable)?;
+                skeleton.fill(out, |v, out| self.push_value(nodes.get(v).ok_or_else(unreadable)?, place, few, out))?;
+            }
+            Form::Dictionary { .. } | Form::Strings(_) => self.decoded(node)?.push_to(place, out),
         }
-        Ok(true)
+        Ok(())
     }
 
     fn decode(&self, node: &Node) -> Result<Column, Error> {

@@ -19,7 +19,7 @@ use crate::logs::stream_index::StreamId;
 use crate::model::{Labels, LabelsBuilder, TimestampNs};
 
 /// The first so many lines of a group are built without decoding whole columns; whoever wants more of them wants many.
-const PEEKED_LINES: u32 = 64;
+const PEEKED_LINES: u32 = 16;
 
 /// The rows of one stream in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -477,11 +477,7 @@ impl RowGroup {
         let few = self.lines_built.fetch_add(1, Ordering::Relaxed) < PEEKED_LINES;
         skeleton.fill(out, |v, out| {
             let node = nodes.get(v).ok_or_else(|| self.damaged("a variable has no column"))?;
-            if few && self.peek(node, place, out)? {
-                return Ok(());
-            }
-            self.decoded(node)?.push_to(place, out);
-            Ok(())
+            self.push_value(node, place, few, out)
         })
     }
 

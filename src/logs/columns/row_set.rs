@@ -22,6 +22,19 @@ impl RowSet {
         set
     }
 
+    /// The rows of a group of `rows` for which `members` says so, one after another.
+    pub fn of(rows: usize, members: impl Iterator<Item = bool>) -> RowSet {
+        let mut set = RowSet::none(rows);
+        let mut members = members.take(rows);
+        for word in &mut set.words {
+            for bit in 0..64 {
+                let Some(member) = members.next() else { return set };
+                *word |= u64::from(member) << bit;
+            }
+        }
+        set
+    }
+
     /// Rows of the group, in the set or not.
     pub fn rows(&self) -> usize {
         self.rows
@@ -60,6 +73,15 @@ impl RowSet {
     /// How many rows are in it.
     pub fn count(&self) -> usize {
         self.words.iter().map(|w| w.count_ones() as usize).sum()
+    }
+
+    /// How many rows of a range are in it.
+    pub fn count_in(&self, rows: Range<u32>) -> usize {
+        let (start, end) = (rows.start as usize, (rows.end as usize).min(self.rows));
+        let (first, last) = (start / 64, end.div_ceil(64));
+        let below = |n: usize| if n >= 64 { u64::MAX } else { (1 << n) - 1 };
+        let words = self.words.iter().enumerate().take(last).skip(first);
+        words.map(|(i, w)| (w & below(end - i * 64) & !below(start.saturating_sub(i * 64))).count_ones() as usize).sum()
     }
 
     /// Whether none is.
@@ -120,6 +142,12 @@ mod tests {
         assert_eq!(s.iter().collect::<Vec<_>>(), std::iter::once(3).chain(60..129).collect::<Vec<_>>());
         assert!(s.contains(128) && !s.contains(129) && s.is_all_of(60..129) && !s.is_all_of(59..62));
         assert_eq!(RowSet::all(130).count(), 130);
+        for range in [0..130, 0..0, 3..4, 4..60, 60..64, 61..128, 63..200, 128..129, 130..140] {
+            let inside = s.iter().filter(|r| range.contains(r)).count();
+            assert_eq!(s.count_in(range.clone()), inside, "{range:?}");
+        }
+        assert_eq!(RowSet::of(130, (0..500).map(|r| s.contains(r))), s);
+        assert_eq!(RowSet::of(130, (0..70).map(|r| s.contains(r))).count(), 11);
         let mut o = RowSet::all(130);
         o.subtract(&s);
         assert_eq!(o.count(), 60);

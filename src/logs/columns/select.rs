@@ -1,15 +1,17 @@
 //! Which rows of a group satisfy line filters, told from literals, dictionaries and columns where that is possible. What it is
 //! not possible for (regular expressions, shapes with too many ways to hold a text) is told from rebuilt lines.
 
+use std::ops::RangeInclusive;
+
 use memchr::memmem::Finder;
 
-use super::column::{Column, parse_canonical, push_integer};
+use super::column::{Column, beginning_with, parse_canonical, push_integer};
 use super::row_group::{Part, RowGroup, SkeletonRows};
 use super::row_set::RowSet;
 use super::skeleton::{Skeleton, VariableKind};
 use super::strings::Strings;
 use crate::logs::error::Error;
-use crate::logs::filter::{CompiledFilters, LineFilter};
+use crate::logs::filter::{Compiled, CompiledFilters};
 use crate::logs::tokens::{SEPARATOR, class};
 
 /// A text can lie over the borders of literals and variables in so many ways; with more, lines are rebuilt.
@@ -23,6 +25,10 @@ enum Condition<'n> {
     EndsWith(&'n str),
     Equals(&'n str),
 }
+
+/// Which values of which variables make a text lie over the borders of literals and variables: of each variable's conditions one must
+/// hold.
+type Alignment<'n> = Vec<(usize, Vec<Condition<'n>>)>;
 
 impl Condition<'_> {
     fn holds(self, value: &str) -> bool {
@@ -113,12 +119,7 @@ fn may_hold(kind: VariableKind, text: &str) -> bool {
 }
 
 /// The rows of `among` that satisfy all filters.
-pub(in crate::logs) fn select(
-    group: &RowGroup,
-    filters: &[LineFilter],
-    compiled: &CompiledFilters,
-    among: RowSet,
-) -> Result<RowSet, Error> {
+pub(in crate::logs) fn select(group: &RowGroup, filters: &CompiledFilters, among: RowSet) -> Result<RowSet, Error> {
     if filters.is_empty() || among.is_empty() {
         return Ok(among);
     }
@@ -131,7 +132,7 @@ pub(in crate::logs) fn select(
         }
         let mut found = Found::All;
         let mut unsure = false;
-        for filter in filters {
+        for filter in filters.each() {
             let known = evaluate(&shape, filter)?;
             found = found.and(known.found);
             unsure |= known.unsure;
@@ -152,7 +153,7 @@ pub(in crate::logs) fn select(
             if unsure {
                 line.clear();
                 group.line_into(row, &mut line)?;
-                if !compiled.accept(&line) {
+                if !filters.accept(&line) {
                     continue;
                 }
             }
@@ -162,38 +163,35 @@ pub(in crate::logs) fn select(
     Ok(selected)
 }
 
-fn evaluate(shape: &SkeletonRows<'_>, filter: &LineFilter) -> Result<Known, Error> {
+fn evaluate(shape: &SkeletonRows<'_>, filter: &Compiled) -> Result<Known, Error> {
     let sure = |found| Known { found, unsure: false };
-    let contains = |needle: &str| {
+    let unsure = |found| Known { found, unsure: true };
+    let contains = |needles: &[&str]| {
         let parts: Vec<Part<'_>> = (0..shape.skeleton().variables().len()).filter_map(|v| shape.part(v)).collect();
-        contains(shape.skeleton(), &parts, shape.len(), needle)
+        contains_any(shape.skeleton(), &parts, shape.len(), needles)
     };
+    let texts = |texts: &[String]| contains(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let told = |found: Option<Found>| found.map_or(unsure(Found::All), sure);
+    let not = |found: Option<Found>| told(found.map(|f| f.not(shape.len())));
     Ok(match filter {
-        LineFilter::Contains(needle) => match contains(needle)? {
-            Some(found) => sure(found),
-            None => Known { found: Found::All, unsure: true },
-        },
-        LineFilter::NotContains(needle) => match contains(needle)? {
-            Some(found) => sure(found.not(shape.len())),
-            None => Known { found: Found::All, unsure: true },
-        },
-        LineFilter::Regex(_) => {
+        Compiled::Contains(t) => told(contains(&[&t.text])?),
+        Compiled::NotContains(t) => not(contains(&[&t.text])?),
+        Compiled::Regex(p) => {
+            if let Some(found) = p.texts.as_deref().map(texts).transpose()?.flatten() {
+                return Ok(sure(found));
+            }
             let mut found = Found::All;
-            for any_of in filter.required() {
-                let mut any = Found::None;
-                for needle in &any_of {
-                    any = any.or(contains(needle)?.unwrap_or(Found::All));
-                }
-                found = found.and(any);
+            for any_of in &p.required {
+                found = found.and(texts(any_of)?.unwrap_or(Found::All));
                 if matches!(found, Found::None) {
                     return Ok(sure(Found::None));
                 }
             }
-            Known { found, unsure: true }
+            unsure(found)
         }
-        LineFilter::NotRegex(_) => Known { found: Found::All, unsure: true },
-        LineFilter::AnyOf(filters) => {
-            let mut any = Known { found: Found::None, unsure: false };
+        Compiled::NotRegex(p) => not(p.texts.as_deref().map(texts).transpose()?.flatten()),
+        Compiled::AnyOf(filters) => {
+            let mut any = sure(Found::None);
             for filter in filters {
                 let known = evaluate(shape, filter)?;
                 any = Known { found: any.found.or(known.found), unsure: any.unsure || known.unsure };
@@ -203,17 +201,25 @@ fn evaluate(shape: &SkeletonRows<'_>, filter: &LineFilter) -> Result<Known, Erro
     })
 }
 
-/// The places of a shape whose text holds `needle`; `None` if that cannot be told.
-fn contains(skeleton: &Skeleton, parts: &[Part<'_>], places: usize, needle: &str) -> Result<Option<Found>, Error> {
-    let finder = Finder::new(needle);
+/// The places of a shape whose text holds one of `needles`; `None` if that cannot be told.
+fn contains_any(
+    skeleton: &Skeleton,
+    parts: &[Part<'_>],
+    places: usize,
+    needles: &[&str],
+) -> Result<Option<Found>, Error> {
     let literals = parts.len() + 1;
-    if needle.is_empty() || (0..literals).any(|i| finder.find(skeleton.literal(i).as_bytes()).is_some()) {
-        return Ok(Some(Found::All));
+    for needle in needles {
+        let finder = Finder::new(needle);
+        if needle.is_empty() || (0..literals).any(|i| finder.find(skeleton.literal(i).as_bytes()).is_some()) {
+            return Ok(Some(Found::All));
+        }
     }
     let mut found = Found::None;
     for (part, kind) in parts.iter().zip(skeleton.variables()) {
-        if may_hold(*kind, needle) {
-            match part_contains(part, needle)? {
+        let held: Vec<&str> = needles.iter().copied().filter(|n| may_hold(*kind, n)).collect();
+        if !held.is_empty() {
+            match part_contains(part, &held)? {
                 Some(in_part) => found = found.or(in_part),
                 None => return Ok(None),
             }
@@ -222,12 +228,19 @@ fn contains(skeleton: &Skeleton, parts: &[Part<'_>], places: usize, needle: &str
             return Ok(Some(found));
         }
     }
-    let Some(alignments) = alignments(skeleton, needle) else { return Ok(None) };
-    for conditions in alignments {
+    let mut over_borders: Vec<Alignment<'_>> = Vec::new();
+    for needle in needles {
+        let Some(alignments) = alignments(skeleton, needle) else { return Ok(None) };
+        alignments.into_iter().for_each(|a| add_alignment(&mut over_borders, a));
+        if over_borders.len() > MAX_ALIGNMENTS {
+            return Ok(None);
+        }
+    }
+    for alignment in over_borders {
         let mut here = Found::All;
-        for (variable, condition) in conditions {
+        for (variable, conditions) in alignment {
             let Some(part) = parts.get(variable) else { continue };
-            here = here.and(satisfying(part.decoded()?, places, condition));
+            here = here.and(satisfying(part.decoded()?, places, &conditions));
             if matches!(here, Found::None) {
                 break;
             }
@@ -237,15 +250,35 @@ fn contains(skeleton: &Skeleton, parts: &[Part<'_>], places: usize, needle: &str
     Ok(Some(found))
 }
 
-fn part_contains(part: &Part<'_>, needle: &str) -> Result<Option<Found>, Error> {
+/// Adds an alignment; one that differs from another in one variable only becomes a further condition on that.
+fn add_alignment<'n>(all: &mut Vec<Alignment<'n>>, new: Vec<(usize, Condition<'n>)>) {
+    for old in all.iter_mut() {
+        if old.len() != new.len() || old.iter().zip(&new).any(|(o, n)| o.0 != n.0) {
+            continue;
+        }
+        let mut differing = old.iter_mut().zip(&new).filter(|(o, n)| o.1.as_slice() != [n.1]);
+        match (differing.next(), differing.next()) {
+            (None, _) => return,
+            (Some((old, new)), None) => {
+                old.1.push(new.1);
+                return;
+            }
+            _ => {}
+        }
+    }
+    all.push(new.into_iter().map(|(v, c)| (v, vec![c])).collect());
+}
+
+fn part_contains(part: &Part<'_>, needles: &[&str]) -> Result<Option<Found>, Error> {
     let Some(inner) = part.inner()? else {
-        return Ok(Some(satisfying(part.decoded()?, part.len(), Condition::Contains(needle))));
+        let conditions: Vec<Condition<'_>> = needles.iter().map(|n| Condition::Contains(n)).collect();
+        return Ok(Some(satisfying(part.decoded()?, part.len(), &conditions)));
     };
     let mut set = RowSet::none(part.len());
     for shape in inner {
         let parts: Vec<Part<'_>> = (0..shape.skeleton.variables().len()).filter_map(|v| shape.part(v)).collect();
         let at = |place: u32| shape.places.get(place as usize).copied().unwrap_or(u32::MAX);
-        match contains(shape.skeleton, &parts, shape.places.len(), needle)? {
+        match contains_any(shape.skeleton, &parts, shape.places.len(), needles)? {
             None => return Ok(None),
             Some(Found::None) => {}
             Some(Found::All) => shape.places.iter().for_each(|p| set.insert(*p)),
@@ -329,54 +362,67 @@ fn behind<'n>(
     }
 }
 
-/// The places whose value satisfies a condition.
-fn satisfying(column: &Column, places: usize, condition: Condition<'_>) -> Found {
-    let mut set = RowSet::none(places);
-    match column {
-        Column::Constant { value, .. } => return if condition.holds(value) { Found::All } else { Found::None },
+/// For conditions that only say what numbers begin with, the numbers that satisfy one of them.
+fn numbers_beginning(conditions: &[Condition<'_>], values: &[i64]) -> Option<Vec<RangeInclusive<i64>>> {
+    let max = values.iter().max().copied()?;
+    let mut all = Vec::new();
+    for c in conditions {
+        let Condition::StartsWith(digits) = c else { return None };
+        all.extend(beginning_with(digits, max)?);
+    }
+    Some(all)
+}
+
+/// The places whose value satisfies one of some conditions.
+fn satisfying(column: &Column, places: usize, conditions: &[Condition<'_>]) -> Found {
+    let holds = |value: &str| conditions.iter().any(|c| c.holds(value));
+    Found::from_set(match column {
+        Column::Constant { value, .. } => return if holds(value) { Found::All } else { Found::None },
         Column::Dictionary { values, codes } => {
-            let holds: Vec<bool> = values.iter().map(|v| condition.holds(v)).collect();
-            if !holds.contains(&true) {
+            let wanted: Vec<bool> = values.iter().map(holds).collect();
+            if !wanted.contains(&true) {
                 return Found::None;
             }
-            for (place, code) in (0..).zip(codes) {
-                if holds.get(usize::from(*code)).copied().unwrap_or(false) {
-                    set.insert(place);
-                }
-            }
+            RowSet::of(places, codes.iter().map(|code| wanted.get(usize::from(*code)).copied().unwrap_or(false)))
         }
         Column::Integers { values, width } => {
-            let text = condition.text();
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            if !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return Found::None;
-            }
-            if let (Condition::Equals(text), 0) = (condition, width) {
-                let Some(wanted) = parse_canonical(text.as_bytes()) else { return Found::None };
-                (0..).zip(values).filter(|(_, v)| **v == wanted).for_each(|(place, _)| set.insert(place));
-            } else {
-                let mut scratch = String::new();
-                for (place, value) in (0..).zip(values) {
-                    scratch.clear();
-                    push_integer(&mut scratch, *value, *width);
-                    if condition.holds(&scratch) {
-                        set.insert(place);
-                    }
+            let digits = |c: &&Condition<'_>| {
+                let text = c.text();
+                text.strip_prefix('-').unwrap_or(text).bytes().all(|b| b.is_ascii_digit())
+            };
+            let conditions: Vec<Condition<'_>> = conditions.iter().filter(digits).copied().collect();
+            match (conditions.as_slice(), width) {
+                ([], _) => return Found::None,
+                ([Condition::Equals(text)], 0) => {
+                    let Some(wanted) = parse_canonical(text.as_bytes()) else { return Found::None };
+                    RowSet::of(places, values.iter().map(|v| *v == wanted))
                 }
+                (conditions, width) => match numbers_beginning(conditions, values).filter(|_| *width == 0) {
+                    Some(ranges) => RowSet::of(places, values.iter().map(|v| ranges.iter().any(|r| r.contains(v)))),
+                    None => {
+                        let mut scratch = String::new();
+                        let holds = |value: &i64| {
+                            scratch.clear();
+                            push_integer(&mut scratch, *value, *width);
+                            conditions.iter().any(|c| c.holds(&scratch))
+                        };
+                        RowSet::of(places, values.iter().map(holds))
+                    }
+                },
             }
         }
-        Column::Strings(strings) => match condition {
-            Condition::Contains(needle) => strings_with(strings, needle, &mut set),
-            _ => {
-                for (place, value) in (0..).zip(strings.iter()) {
-                    if condition.holds(value) {
-                        set.insert(place);
-                    }
-                }
-            }
-        },
-    }
-    Found::from_set(set)
+        Column::Strings(strings) => {
+            let (inside, other): (Vec<Condition<'_>>, Vec<Condition<'_>>) =
+                conditions.iter().partition(|c| matches!(c, Condition::Contains(_)));
+            let mut set = if other.is_empty() {
+                RowSet::none(places)
+            } else {
+                RowSet::of(places, strings.iter().map(|value| other.iter().any(|c| c.holds(value))))
+            };
+            inside.iter().for_each(|c| strings_with(strings, c.text(), &mut set));
+            set
+        }
+    })
 }
 
 /// Finds a text in all values at once.

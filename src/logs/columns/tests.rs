@@ -108,7 +108,7 @@ proptest! {
     #[test]
     fn rows_come_back_and_are_selected_as_line_by_line(
         rows in rows(),
-        needles in prop::collection::vec((0..120usize, 0..80usize, 1..14usize, 0..6u8, any::<bool>()), 1..12),
+        needles in prop::collection::vec((0..120usize, 0..80usize, 1..14usize, 0..8u8, any::<bool>()), 1..12),
     ) {
         let (bytes, entry) = written(&rows);
         let group = opened(&bytes, &entry).unwrap();
@@ -122,12 +122,14 @@ proptest! {
                 0..=2 => LineFilter::Contains(text.clone()),
                 3 => LineFilter::NotContains(text.clone()),
                 4 => LineFilter::Regex(GoRegex::unanchored(&format!("{}.?", regex::escape(&text))).unwrap()),
+                5 => LineFilter::Regex(GoRegex::unanchored(&format!("{}[0-4x]", regex::escape(&text))).unwrap()),
+                6 => LineFilter::NotRegex(GoRegex::unanchored(&format!("(a|1|=){}", regex::escape(&text))).unwrap()),
                 _ => LineFilter::AnyOf(vec![LineFilter::Contains(text.clone()), LineFilter::Contains("10.0".to_owned())]),
             };
             let compiled = CompiledFilters::new(std::slice::from_ref(&filter));
             // Another opening, so that columns are looked at before they are decoded for lines.
             let group = opened(&bytes, &entry).unwrap();
-            let found = select(&group, std::slice::from_ref(&filter), &compiled, RowSet::all(rows.len())).unwrap();
+            let found = select(&group, &compiled, RowSet::all(rows.len())).unwrap();
             let expected: Vec<u32> =
                 (0..).zip(&rows).filter(|(_, r)| compiled.accept(&r.line)).map(|(i, _)| i).collect();
             prop_assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{:?}", filter);

@@ -8,6 +8,8 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 /// How many exact texts are worth listing. Prometheus stops at 256; a dashboard variable with "all" chosen easily gives
 /// a few thousand names, and a list is still much cheaper than the automaton.
 const MAX_EXACT: usize = 4096;
+/// Texts that are looked for one by one in place of an unanchored regex; with more the automaton is faster.
+const MAX_CONTAINED: usize = 16;
 /// Up to this many texts a scan of a sorted list beats hashing.
 const SMALL_SET: usize = 8;
 
@@ -15,6 +17,7 @@ const SMALL_SET: usize = 8;
 #[derive(Debug)]
 pub(super) struct Analysis {
     pub exact: Option<Vec<String>>,
+    pub contained: Option<Vec<String>>,
     pub prefix: String,
     pub required: Option<String>,
     pub fast: Fast,
@@ -59,7 +62,8 @@ impl Fast {
 impl Analysis {
     /// Looks at a regex. `None` means that nothing is known.
     pub fn of(hir: Option<&Hir>, anchored: bool, folds_case: bool) -> Analysis {
-        let mut found = Analysis { exact: None, prefix: String::new(), required: None, fast: Fast::No };
+        let mut found =
+            Analysis { exact: None, contained: None, prefix: String::new(), required: None, fast: Fast::No };
         let Some(hir) = hir else { return found };
         let mut parts = Vec::new();
         flatten(hir, &mut parts);
@@ -86,6 +90,10 @@ impl Analysis {
         };
         if !anchored {
             found.exact = None;
+            if !folds_case {
+                found.contained = exact_concat(inner)
+                    .filter(|set| !starts && !ends && set.len() <= MAX_CONTAINED && set.iter().all(|s| !s.is_empty()));
+            }
         }
         found
     }

@@ -249,3 +249,27 @@ fn keeps_the_users_capture_names() {
     let c = re.regex().captures("h x 7").unwrap();
     assert_eq!((&c[1], &c[3], &c["ip"]), ("h", "7", "h"));
 }
+
+#[test]
+fn finds_texts_that_an_unanchored_regex_looks_for() {
+    let texts = |t: &[&str]| Some(t.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
+    for (pattern, want) in [
+        ("HTTP/1.1\" 50[0-2]".replace("1.1", "1\\.1"), texts(&["HTTP/1.1\" 500", "HTTP/1.1\" 501", "HTTP/1.1\" 502"])),
+        ("error|warn".to_owned(), texts(&["error", "warn"])),
+        ("(a|b)c?d".to_owned(), texts(&["acd", "ad", "bcd", "bd"])),
+        ("a?".to_owned(), None),
+        ("^a".to_owned(), None),
+        ("a.b".to_owned(), None),
+        ("(?i)ab".to_owned(), None),
+        ("[0-9][0-9]".to_owned(), None),
+        (r"\bfoo".to_owned(), None),
+    ] {
+        let found = GoRegex::unanchored(&pattern).unwrap().contained_alternatives().map(|f| {
+            let mut f = f.to_vec();
+            f.sort();
+            f
+        });
+        assert_eq!(found, want, "{pattern}");
+        assert_eq!(GoRegex::anchored(&pattern).unwrap().contained_alternatives(), None, "{pattern}");
+    }
+}

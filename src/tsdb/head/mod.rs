@@ -268,13 +268,12 @@ impl Head {
         }
     }
 
-    /// Closes the open float chunks of the series in some places that have at least `least` samples: of all, or of those that have
-    /// stopped.
-    pub(crate) fn close_early(&mut self, slots: std::ops::Range<u32>, least: u16, all: bool) {
+    /// Closes the open float chunks of the series in some places that are not likely to grow, see [`Series::close_early`].
+    pub(crate) fn close_early(&mut self, slots: std::ops::Range<u32>, still: bool) {
         let now = self.max_t;
         for slot in slots {
             let series = self.pages.get_mut(slot as usize / PAGE).and_then(|p| p.get_mut(slot as usize % PAGE));
-            if series.is_some_and(|s| (all || s.has_stopped(now)) && s.close_early(least)) {
+            if series.is_some_and(|s| s.close_early(now, still)) {
                 self.to_pack.push(slot);
             }
         }

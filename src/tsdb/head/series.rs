@@ -9,7 +9,9 @@ use crate::tsdb::chunk::histogram::{OpenHistograms, identical};
 use crate::tsdb::chunk::xor::OpenXor;
 use crate::tsdb::chunk::{View, seal_histograms, seal_xor};
 use crate::tsdb::error::AppendError;
-use crate::tsdb::limits::{CHUNK_SAMPLES, LATE_SAMPLES, STOPPED_INTERVALS, block_number};
+use crate::tsdb::limits::{
+    CHUNK_SAMPLES, EARLY_SAMPLES, LATE_SAMPLES, STOPPED_INTERVALS, STOPPED_SAMPLES, block_number,
+};
 use crate::tsdb::self_metrics::HEAD_CHUNKS;
 
 /// A series. Kept near 130 bytes: a million of them must fit beside their open chunks.
@@ -29,6 +31,8 @@ pub(crate) struct Series {
     pub epoch: u32,
     /// Had no samples when the head was last swept.
     pub idle: bool,
+    /// Samples of the open chunk when a checkpoint last looked.
+    pub seen: u16,
 }
 
 /// Where a sample goes.
@@ -66,6 +70,7 @@ impl Default for Series {
             newest: TimestampMs::MIN,
             epoch: 0,
             idle: false,
+            seen: 0,
         }
     }
 }
@@ -203,20 +208,30 @@ impl Series {
         self.open = OpenXor::default();
     }
 
-    /// Whether it seems to have stopped, seen from a store whose newest sample is at `now`.
-    pub(crate) fn has_stopped(&self, now: TimestampMs) -> bool {
+    /// Closes the open float chunk if it is not likely to grow, seen from a store whose newest sample is at `now`. With `still` nobody
+    /// writes at all; else a series must have got nothing since this was last asked, for samples of long ago may be coming in just
+    /// now. Says whether it did.
+    pub(crate) fn close_early(&mut self, now: TimestampMs, still: bool) -> bool {
+        let n = self.open.len();
+        let unchanged = std::mem::replace(&mut self.seen, n) == n;
+        let stopped = (still || unchanged) && self.is_behind(now);
+        let least = match (stopped, still) {
+            (true, _) => STOPPED_SAMPLES,
+            (false, true) => EARLY_SAMPLES,
+            (false, false) => return false,
+        };
+        if n < least {
+            return false;
+        }
+        self.close_floats();
+        true
+    }
+
+    /// Whether its newest sample is more than some of its own intervals before `now`.
+    fn is_behind(&self, now: TimestampMs) -> bool {
         let steps = i64::from(self.open.len().saturating_sub(1)).max(1);
         let interval = self.open.last_t().saturating_sub(self.open.first_t()) / steps;
         now.saturating_sub(self.newest) > interval.saturating_mul(STOPPED_INTERVALS)
-    }
-
-    /// Closes the open float chunk if it has at least `least` samples. Says whether it did.
-    pub(crate) fn close_early(&mut self, least: u16) -> bool {
-        let worth = self.open.len() >= least.max(1);
-        if worth {
-            self.close_floats();
-        }
-        worth
     }
 
     /// Stores a histogram where [`Self::place`] said. Returns whether a chunk was closed.
