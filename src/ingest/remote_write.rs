@@ -9,7 +9,7 @@ use crate::model::{Exemplar, Labels, Metadata, MetricType};
 use crate::telemetry::metrics;
 use crate::tsdb::{AppendError, Appender, Db, SeriesRef};
 use crate::wire::remote_write::{
-    DecodeError, Part, Parts, TimeSeries, WireMetadata, decompress, read_metadata, read_series,
+    DecodeError, Part, Parts, TimeSeries, WireMetadata, decompress, read_metadata, read_series, split_labels,
 };
 use crate::wire::remote_write_v2;
 
@@ -148,8 +148,20 @@ fn store(db: &Db, version: Version, body: &[u8], limits: Limits) -> Result<Write
             while let Some(part) = parts.next_part().map_err(bad)? {
                 match part {
                     Part::Series(bytes) => {
+                        let (labels, rest) = split_labels(bytes);
+                        if let Some(reference) = batch.app.known(labels) {
+                            read_series(rest, &mut series).map_err(bad)?;
+                            if series.labels.is_empty() {
+                                batch.content(reference, &series, || shown(bytes));
+                                continue;
+                            }
+                        }
                         read_series(bytes, &mut series).map_err(bad)?;
-                        batch.series(&mut series, limits);
+                        if let Some(reference) = batch.series(&mut series, limits)
+                            && !holds_labels(rest)
+                        {
+                            batch.app.remember(labels, reference);
+                        }
                     }
                     Part::Metadata(bytes) => {
                         let m = read_metadata(bytes).map_err(bad)?;
@@ -229,38 +241,47 @@ impl Batch<'_> {
         self.first_problem.get_or_insert_with(text);
     }
 
-    fn series(&mut self, s: &mut TimeSeries<'_>, limits: Limits) {
+    /// Stores a series; the reference if its labels are good.
+    fn series(&mut self, s: &mut TimeSeries<'_>, limits: Limits) -> Option<SeriesRef> {
         // Senders must sort; one that does not is helped, it costs nothing when they are sorted.
         s.labels.sort_unstable();
         let count = (s.samples.len() + s.histograms.len()).max(1) as u64;
         if let Some(what) = check_labels(&s.labels, limits) {
             let shown = show(&s.labels);
-            return self.problem("invalid_labels", count, || format!("{what}: series {shown}"));
+            self.problem("invalid_labels", count, || format!("{what}: series {shown}"));
+            return None;
         }
         let reference = match self.app.series_from_pairs(&s.labels) {
             Ok(r) => r,
             Err(e) => {
                 let shown = show(&s.labels);
-                return self.problem(e.reason(), count, || format!("{e}: series {shown}"));
+                self.problem(e.reason(), count, || format!("{e}: series {shown}"));
+                return None;
             }
         };
+        self.content(reference, s, || show(&s.labels));
+        Some(reference)
+    }
+
+    /// Stores what a series brings; `name` shows its labels.
+    fn content(&mut self, reference: SeriesRef, s: &TimeSeries<'_>, name: impl Fn() -> String) {
         for (t, v) in &s.samples {
             match self.app.float(reference, *t, *v, s.start) {
                 Ok(()) => self.stats.samples += 1,
-                Err(e) => self.refused(e, &s.labels, *t),
+                Err(e) => self.refused(e, &name, *t),
             }
         }
         for (t, h) in &s.histograms {
             match self.app.histogram(reference, *t, h, s.start) {
                 Ok(()) => self.stats.histograms += 1,
-                Err(e) => self.refused(e, &s.labels, *t),
+                Err(e) => self.refused(e, &name, *t),
             }
         }
         self.exemplars(reference, s);
     }
 
-    fn refused(&mut self, e: AppendError, labels: &[(&str, &str)], t: i64) {
-        self.problem(e.reason(), 1, || format!("{e}: series {} at {t}", show(labels)));
+    fn refused(&mut self, e: AppendError, name: &impl Fn() -> String, t: i64) {
+        self.problem(e.reason(), 1, || format!("{e}: series {} at {t}", name()));
     }
 
     /// Exemplars are extra: one that is refused is counted, but does not fail the request (as in Prometheus).
@@ -274,6 +295,18 @@ impl Batch<'_> {
             }
         }
     }
+}
+
+/// The labels of a message that was not taken apart.
+fn shown(message: &[u8]) -> String {
+    let mut series = TimeSeries::default();
+    read_series(message, &mut series).map_or_else(|e| e.to_string(), |()| show(&series.labels))
+}
+
+/// Whether there are labels in a part of a series.
+fn holds_labels(part: &[u8]) -> bool {
+    let mut series = TimeSeries::default();
+    read_series(part, &mut series).is_err() || !series.labels.is_empty()
 }
 
 fn show(labels: &[(&str, &str)]) -> String {
@@ -340,6 +373,61 @@ mod tests {
         assert_eq!(found.labels(1).to_string(), "{__name__=\"b\", x=\"1\"}");
         found.read(1, i64::MIN, i64::MAX, &mut c).unwrap();
         assert_eq!(c.v, [3.0]);
+    }
+
+    #[test]
+    fn labels_that_were_seen_before_are_known_by_their_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let t = 1_767_225_600_000;
+        let clock = std::sync::Arc::new(crate::exec::clock::ManualClock::at_ms(t));
+        let db = Db::open(dir.path(), Options { clock, ..Options::default() }).unwrap();
+        let send = |b: &[u8]| write(&db, Headers::default(), b, Limits::default());
+        let (a, b) = ([("__name__", "a"), ("x", "1")], [("__name__", "a"), ("x", "2")]);
+        for i in 0..5 {
+            let samples = [(t + i * 1000, i as f64)];
+            assert_eq!(send(&body(&[(&a, &samples), (&b, &samples)])).unwrap().samples, 2);
+        }
+        let e = send(&body(&[(&a, &[(t + 1000, 9.0)]), (&b, &[(t + 9000, 9.0)])])).unwrap_err();
+        assert_eq!((e.status, e.stats.samples), (400, 1));
+        assert!(e.message.contains("series {__name__=\"a\", x=\"1\"} at 1767225601000"), "{}", e.message);
+        // Labels that do not all come first: what comes first is that of another series.
+        let mut split = Vec::new();
+        for (n, v) in [a[0], a[1]] {
+            let mut label = Vec::new();
+            field(&mut label, 1, n.as_bytes());
+            field(&mut label, 2, v.as_bytes());
+            field(&mut split, 1, &label);
+        }
+        let mut sample = vec![1 << 3 | 1];
+        sample.extend_from_slice(&7f64.to_le_bytes());
+        put_u64(&mut sample, 2 << 3);
+        put_u64(&mut sample, (t + 20_000) as u64);
+        field(&mut split, 2, &sample);
+        let mut label = Vec::new();
+        field(&mut label, 1, b"y");
+        field(&mut label, 2, b"3");
+        field(&mut split, 1, &label);
+        let mut request = Vec::new();
+        field(&mut request, 1, &split);
+        let request = snap::raw::Encoder::new().compress_vec(&request).unwrap();
+        for _ in 0..2 {
+            send(&request).unwrap();
+        }
+        let found = db.select(&[Matcher::new("__name__", MatchOp::Equal, "a").unwrap()], i64::MIN, i64::MAX).unwrap();
+        let samples = |i: usize| {
+            let mut c = Column::default();
+            found.read(i, i64::MIN, i64::MAX, &mut c).unwrap();
+            (found.labels(i).to_string(), c.v)
+        };
+        let mut all: Vec<_> = (0..found.len()).map(samples).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        let five = vec![0.0, 1.0, 2.0, 3.0, 4.0];
+        let want = [
+            ("{__name__=\"a\", x=\"1\"}", five.clone()),
+            ("{__name__=\"a\", x=\"1\", y=\"3\"}", vec![7.0]),
+            ("{__name__=\"a\", x=\"2\"}", [five, vec![9.0]].concat()),
+        ];
+        assert_eq!(all, want.map(|(l, v)| (l.to_owned(), v)));
     }
 
     #[test]

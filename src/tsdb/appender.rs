@@ -7,6 +7,7 @@ use super::SeriesRef;
 use super::error::{AppendError, Error};
 use super::exemplars::{Kept, StoredExemplar};
 use super::head::Head;
+use super::head::aliases::AliasView;
 use super::head::lookup::LookupView;
 use super::head::series::{Place, Value};
 use super::self_metrics as count;
@@ -47,6 +48,7 @@ impl Buffers {
 pub struct Appender<'a> {
     shared: &'a Shared,
     view: LookupView,
+    aliases: AliasView,
     buffers: Buffers,
     min_t: TimestampMs,
     max_t: TimestampMs,
@@ -60,6 +62,7 @@ impl<'a> Appender<'a> {
         Appender {
             shared,
             view: shared.lookup.view(),
+            aliases: shared.aliases.view(),
             buffers: shared.take_buffers(),
             min_t: shared.min_valid.load(Ordering::Relaxed).max(oldest),
             max_t: now.saturating_add(shared.options.max_future_ms),
@@ -100,6 +103,18 @@ impl<'a> Appender<'a> {
         let resolved = self.resolve(&packed);
         self.buffers.packed = packed;
         resolved
+    }
+
+    /// The living series that [`Self::remember`] was told for the same bytes.
+    pub fn known(&self, bytes: &[u8]) -> Option<SeriesRef> {
+        let series = self.aliases.find(self.shared.lookup.hash_bytes(bytes))?;
+        self.view.facts(series).map(|_| series)
+    }
+
+    /// Remembers that a sender's bytes name a series, so that they need not be taken apart the next time. May be forgotten.
+    pub fn remember(&self, bytes: &[u8], series: SeriesRef) {
+        let lookup = &self.shared.lookup;
+        self.shared.aliases.remember(lookup.hash_bytes(bytes), series, lookup.series());
     }
 
     fn resolve(&mut self, packed: &str) -> Result<SeriesRef, AppendError> {

@@ -10,6 +10,7 @@ use super::block::catalog;
 use super::cardinality::{Cardinality, SeriesLimits};
 use super::error::Error;
 use super::filenames::{CHECKPOINT_FILE, WAL_DIR};
+use super::head::aliases::Aliases;
 use super::head::chunk_files::ChunkFiles;
 use super::maintenance;
 use super::options::Options;
@@ -64,6 +65,7 @@ impl Db {
             dir: dir.to_owned(),
             options,
             lookup: rebuilt.lookup,
+            aliases: Aliases::default(),
             wal,
             min_valid: AtomicI64::new(rebuilt.head.visible_from),
             blocks: RwLock::new(blocks),

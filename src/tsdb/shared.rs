@@ -15,6 +15,7 @@ use super::cardinality::Cardinality;
 use super::error::{AppendError, Error};
 use super::exemplars::{Exemplars, Kept};
 use super::head::Head;
+use super::head::aliases::Aliases;
 use super::head::chunk_files::ChunkFiles;
 use super::head::lookup::Lookup;
 use super::metadata::MetadataStore;
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub dir: PathBuf,
     pub options: Options,
     pub lookup: Lookup,
+    pub aliases: Aliases,
     pub wal: Wal,
     /// Samples before this are refused: they belong to blocks.
     pub min_valid: AtomicI64,

@@ -215,6 +215,23 @@ pub fn read_series<'a>(mut m: &'a [u8], out: &mut TimeSeries<'a>) -> Result<(), 
     Ok(())
 }
 
+/// The part of a time series that holds its first fields if they are labels, and the rest. Senders write all labels first, and the same
+/// bytes each time.
+pub fn split_labels(m: &[u8]) -> (&[u8], &[u8]) {
+    /// Field 1, bytes.
+    const LABEL: u8 = 1 << 3 | 2;
+    let mut rest = m;
+    while let Some((&LABEL, mut body)) = rest.split_first() {
+        let len = varint::take_u64(&mut body).and_then(|n| usize::try_from(n).ok());
+        match len.and_then(|n| body.get(n..)) {
+            Some(next) => rest = next,
+            // Cut off: whoever reads it says so.
+            None => break,
+        }
+    }
+    m.split_at_checked(m.len() - rest.len()).unwrap_or((&[], m))
+}
+
 /// The type that 1.0 and 2.0 both mean by a number.
 pub(super) fn metric_type(number: u64) -> MetricType {
     match number {

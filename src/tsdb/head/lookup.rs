@@ -90,7 +90,17 @@ impl Table {
 impl Lookup {
     /// The identity of a label set given in packed form.
     pub(crate) fn hash(&self, packed: &str) -> u128 {
-        xxh3_128_with_secret(packed.as_bytes(), &self.secret)
+        self.hash_bytes(packed.as_bytes())
+    }
+
+    /// The identity of other bytes.
+    pub(crate) fn hash_bytes(&self, bytes: &[u8]) -> u128 {
+        xxh3_128_with_secret(bytes, &self.secret)
+    }
+
+    /// How many series there are, about: some may be gone.
+    pub(crate) fn series(&self) -> usize {
+        self.used.load(Ordering::Relaxed) as usize
     }
 
     pub(crate) fn view(&self) -> LookupView {

@@ -1,6 +1,7 @@
 //! The head: the newest hours of all series, in memory. One lock guards it; what appenders ask most often is answered without
 //! the lock by [`lookup`].
 
+pub(crate) mod aliases;
 pub(crate) mod chunk_files;
 pub(crate) mod closed;
 pub(crate) mod late;
