@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::alert_matcher::AlertMatchers;
-use super::notify::{EmailDefaults, FallbackConfig, NotifyHttpConfig, Receiver};
+use super::http_client::{HttpClientConfig, TlsConfig};
+use super::notify::{EmailDefaults, FallbackConfig, Receiver};
 use super::time_interval::NamedTimeIntervals;
 use super::{ConfigDuration, Problems, Secret};
 
@@ -48,7 +49,7 @@ pub struct GlobalConfig {
     pub resolve_timeout: ConfigDuration,
     /// HTTP options of receivers that have none of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// Sender of emails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp_from: Option<String>,
@@ -67,10 +68,10 @@ pub struct GlobalConfig {
     /// File with the password, read again on each use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp_auth_password_file: Option<String>,
-    /// Secret of CRAM-MD5, which is not supported.
+    /// Secret of CRAM-MD5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp_auth_secret: Option<Secret>,
-    /// File of the same.
+    /// File of the same, read again on each use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp_auth_secret_file: Option<String>,
     /// Identity of PLAIN.
@@ -83,7 +84,7 @@ pub struct GlobalConfig {
     pub smtp_force_implicit_tls: Option<bool>,
     /// TLS options of the mail server.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub smtp_tls_config: Option<super::notify::NotifyTlsConfig>,
+    pub smtp_tls_config: Option<TlsConfig>,
     /// Incoming webhook of Slack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slack_api_url: Option<Secret>,
@@ -393,21 +394,20 @@ impl GlobalConfig {
         if let Some(h) = &self.http_config {
             h.validate(&format!("{path}.http_config"), problems);
         }
+        if let Some(t) = &self.smtp_tls_config {
+            t.validate(&format!("{path}.smtp_tls_config"), problems);
+        }
         for (key, given, file) in [
             ("slack_api_url", self.slack_api_url.is_some(), self.slack_api_url_file.is_some()),
             ("slack_app_token", self.slack_app_token.is_some(), self.slack_app_token_file.is_some()),
             ("opsgenie_api_key", self.opsgenie_api_key.is_some(), self.opsgenie_api_key_file.is_some()),
             ("telegram_bot_token", self.telegram_bot_token.is_some(), self.telegram_bot_token_file.is_some()),
+            ("smtp_auth_password", self.smtp_auth_password.is_some(), self.smtp_auth_password_file.is_some()),
+            ("smtp_auth_secret", self.smtp_auth_secret.is_some(), self.smtp_auth_secret_file.is_some()),
         ] {
             if given && file {
                 problems.add(format!("{path}.{key}_file"), format!("give either {key} or {key}_file, not both"));
             }
-        }
-        if self.smtp_auth_password.is_some() && self.smtp_auth_password_file.is_some() {
-            problems.add(
-                format!("{path}.smtp_auth_password_file"),
-                "give either smtp_auth_password or smtp_auth_password_file, not both",
-            );
         }
     }
 }

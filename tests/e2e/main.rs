@@ -10,6 +10,7 @@ mod alert_state;
 mod alert_tools;
 mod crash;
 mod differential;
+mod differential_histograms;
 mod flow;
 mod grafana;
 mod grafana_alerting;

@@ -156,9 +156,14 @@ async fn https_with_an_own_authority() {
         }
     });
     let url = format!("https://localhost:{port}/hook");
-    let with = |tls: &str| format!(r#"{{"url":"{url}","http_config":{{"enable_http2":false,"tls_config":{tls}}}}}"#);
+    let to = |url: &str, tls: &str| format!(r#"{{"url":"{url}","http_config":{{"enable_http2":false,"tls_config":{tls}}}}}"#);
+    let with = |tls: &str| to(&url, tls);
     assert!(send(&with("{}"), dir.path(), false).await.is_err(), "a certificate nobody vouches for");
     send(&with(r#"{"ca_file":"ca.pem"}"#), dir.path(), false).await.unwrap();
     send(&with(r#"{"insecure_skip_verify":true}"#), dir.path(), false).await.unwrap();
-    assert_eq!(got.lock().unwrap().len(), 2);
+    // The certificate is for another name than that of the address.
+    let numbers = format!("https://127.0.0.1:{port}/hook");
+    assert!(send(&to(&numbers, r#"{"ca_file":"ca.pem"}"#), dir.path(), false).await.is_err());
+    send(&to(&numbers, r#"{"ca_file":"ca.pem","server_name":"localhost"}"#), dir.path(), false).await.unwrap();
+    assert_eq!(got.lock().unwrap().len(), 3);
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotifyHttpConfig, Texts, either, is_zero, url_problem};
+use super::{Texts, either, is_zero, url_problem};
 use crate::config::alerting::GlobalConfig;
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{ConfigDuration, Problems, Secret};
 
 /// Where events of version 2 go.
@@ -29,7 +30,7 @@ pub struct PagerdutyConfig {
     pub send_resolved: bool,
     /// HTTP options; those of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// Integration key of events of version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routing_key: Option<Secret>,
@@ -166,9 +167,6 @@ impl PagerdutyConfig {
             _ => {}
         }
         url_problem(format!("{path}.url"), self.url.as_deref(), problems);
-        if let Some(h) = &self.http_config {
-            h.validate(&format!("{path}.http_config"), problems);
-        }
     }
 
     /// Its templates with their keys.
