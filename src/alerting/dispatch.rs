@@ -1,6 +1,6 @@
 //! From alerts to groups, and from a group's flush to its receiver's integrations.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::intent::Intent;
 use super::metrics::{ATTEMPTS, INTENTS_OPEN, NOTIFICATIONS, SUPPRESSED, TOLD_DELAY};
 use super::nflog::NflogEntry;
 use super::notify::retry_stage::{self, Outcome};
-use super::notify::{Integration, Notification, dedup_stage, mute_stage, record_stage};
+use super::notify::{Integration, Kept, Notification, dedup_stage, mute_stage, record_stage};
 use super::observer::Event;
 use super::route::{Route, RouteTree};
 use super::store::StoredAlert;

@@ -31,11 +31,7 @@ pub(super) fn router() -> Router<ApiState> {
 
 /// As the protocol says: answers of every kind are in the form of the request, refusals as `google.rpc.Status`; who sends a form that is not
 /// known gets protobuf, the protocol's default.
-async fn metrics(
-    State(state): State<ApiState>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn metrics(State(state): State<ApiState>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
     let content_type = header_text(&headers, header::CONTENT_TYPE).unwrap_or_default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let json = kind.eq_ignore_ascii_case(JSON);
@@ -65,7 +61,9 @@ async fn metrics(
     };
     match (result, json) {
         (Ok(o), true) => ([(header::CONTENT_TYPE, JSON)], response_json(o.refused, &o.message)).into_response(),
-        (Ok(o), false) => ([(header::CONTENT_TYPE, PROTOBUF)], response_protobuf(o.refused, &o.message)).into_response(),
+        (Ok(o), false) => {
+            ([(header::CONTENT_TYPE, PROTOBUF)], response_protobuf(o.refused, &o.message)).into_response()
+        }
         (Err(e), true) => refusal(&e, JSON, status_json(&status_of(&e))),
         (Err(e), false) => refusal(&e, PROTOBUF, status_protobuf(&status_of(&e))),
     }

@@ -39,6 +39,9 @@ pub struct AlertmanagerConfig {
     /// Globs of files with notification templates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<String>,
+    /// Alertmanager's traces of itself: known, so that an existing file loads, and without effect.
+    #[serde(skip_serializing)]
+    pub tracing: Option<serde_json::Value>,
 }
 
 /// Settings that receivers share.
@@ -371,6 +374,14 @@ impl AlertmanagerConfig {
                     .add(at("route"), "there are receivers but no route that leads to them; add route with a receiver");
             }
             None => {}
+        }
+    }
+
+    /// What is no error and has no effect: for warnings. `path` is where this part stands.
+    pub fn doubts(&self, path: &str, doubts: &mut Problems) {
+        if self.tracing.is_some() {
+            let key = if path.is_empty() { "tracing".to_owned() } else { format!("{path}.tracing") };
+            doubts.add(key, "has no effect: where campanile's own traces go is said by OTEL_EXPORTER_OTLP_ENDPOINT");
         }
     }
 

@@ -291,12 +291,7 @@ impl Grammar<'_> {
 /// What an answer says: of each series its points (of a histogram all its numbers), or the kind of error.
 pub type Answer = Result<BTreeMap<String, Vec<(String, String)>>, u16>;
 
-pub async fn ask(
-    http: &reqwest::Client,
-    base: &str,
-    path: &str,
-    params: &[(&str, String)],
-) -> (Answer, String) {
+pub async fn ask(http: &reqwest::Client, base: &str, path: &str, params: &[(&str, String)]) -> (Answer, String) {
     let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
     let request =
         http.post(format!("{base}/api/v1/{path}")).header("content-type", "application/x-www-form-urlencoded");

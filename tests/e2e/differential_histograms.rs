@@ -21,7 +21,8 @@ fn data(r: &mut Random, end: i64) -> Vec<TimeSeries> {
     for (i, instance) in ["a", "b", "c", "d"].into_iter().enumerate() {
         let mut counts = [1000.0, 2500.0, 400.0, 70.0];
         let (mut zero, mut negative, mut sum) = (5000.0, 300.0, 1e6);
-        let mut series = TimeSeries::of(&[("__name__", "latency"), ("instance", instance), ("job", ["web", "api"][i % 2])], []);
+        let mut series =
+            TimeSeries::of(&[("__name__", "latency"), ("instance", instance), ("job", ["web", "api"][i % 2])], []);
         for k in 0..SAMPLES {
             if i == 1 && k == SAMPLES / 2 {
                 (counts, zero, negative, sum) = ([1.0, 2.0, 0.0, 0.0], 3.0, 1.0, 5.0);
@@ -55,7 +56,8 @@ fn data(r: &mut Random, end: i64) -> Vec<TimeSeries> {
 }
 
 fn question(r: &mut Random) -> String {
-    let who = r.one_of(&["", "{instance=\"a\"}", "{instance=~\"b|c\"}", "{job=\"web\"}", "{instance=\"d\"}"]).to_owned();
+    let who =
+        r.one_of(&["", "{instance=\"a\"}", "{instance=~\"b|c\"}", "{job=\"web\"}", "{instance=\"d\"}"]).to_owned();
     let shift = r.one_of(&["", "", " offset 4m", " @ end()"]).to_owned();
     let range = r.one_of(&["2m", "5m", "17m", "47s"]).to_owned();
     let plain = format!("latency{who}{shift}");
@@ -118,7 +120,9 @@ async fn native_histograms_are_those_of_prometheus() {
             }
         }
     }
-    println!("{QUESTIONS} questions about native histograms: {points} points, {histograms} of them histograms, {count} differences");
+    println!(
+        "{QUESTIONS} questions about native histograms: {points} points, {histograms} of them histograms, {count} differences"
+    );
     assert!(count == 0, "{count} of {QUESTIONS} answers differ:\n{wrong}");
     assert!(histograms > 1000, "only {histograms} histograms were compared");
 }

@@ -27,6 +27,7 @@ mod outside;
 mod overload;
 mod prom_write;
 mod prometheus_api;
+mod prometheus_endpoints;
 mod prometheus_peers;
 mod prompb;
 mod query_logs;

@@ -305,12 +305,16 @@ async fn protobuf_and_json_become_series() {
         let post = server.http.post(server.url("/v1/metrics")).header("content-type", content_type);
         let r = post.header("content-encoding", encoding).body(body).send().await.unwrap();
         assert_eq!(r.status(), status, "{content_type} {encoding}");
-        let form = if content_type.starts_with("application/json") { "application/json" } else { "application/x-protobuf" };
+        let form =
+            if content_type.starts_with("application/json") { "application/json" } else { "application/x-protobuf" };
         assert_eq!(r.headers()["content-type"], form, "{content_type} {encoding}");
         let bytes = r.bytes().await.unwrap();
         let said = if form == "application/json" {
             let v: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-            Status { code: i32::try_from(v["code"].as_i64().unwrap()).unwrap(), message: v["message"].as_str().unwrap().to_owned() }
+            Status {
+                code: i32::try_from(v["code"].as_i64().unwrap()).unwrap(),
+                message: v["message"].as_str().unwrap().to_owned(),
+            }
         } else {
             Status::decode(bytes).unwrap()
         };

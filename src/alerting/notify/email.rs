@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
+use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart};
-use lettre::Message;
 use lettre::transport::smtp::client as smtp;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Identity, TlsParameters};
 
@@ -19,9 +19,9 @@ use super::webhook::{FALLBACK_HEADER, RETRY_HEADER};
 use super::{FailureReason, Notification, Notifier, SendError, secret_file};
 use crate::alerting::template_data::Data;
 use crate::alerting::templates::NotificationTemplates;
+use crate::config::Secret;
 use crate::config::http_client::tls::TlsMaterial;
 use crate::config::http_client::{TlsConfig, TlsVersion};
-use crate::config::Secret;
 use crate::config::notify::{DEFAULT_EMAIL_SUBJECT, EmailConfig, ThreadByDate, split_host_port};
 use crate::exec::Clock;
 

@@ -51,9 +51,9 @@ impl ReceiverClient {
 pub async fn tls_material(config: Option<&TlsConfig>) -> Result<TlsMaterial, SendError> {
     let Some(config) = config.cloned() else { return Ok(TlsMaterial::default()) };
     let read = tokio::task::spawn_blocking(move || TlsMaterial::read(Some(&config)));
-    let read = read.await.map_err(|e| {
-        SendError::temporary(FailureReason::File, format!("the certificates could not be read: {e}"))
-    })?;
+    let read = read
+        .await
+        .map_err(|e| SendError::temporary(FailureReason::File, format!("the certificates could not be read: {e}")))?;
     Ok(read?)
 }
 

@@ -17,6 +17,8 @@ use super::{FailureReason, SendError};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// The block of MD5 in bytes (RFC 1321).
 const MD5_BLOCK: usize = 64;
 
@@ -67,30 +69,22 @@ pub async fn deliver(server: Server<'_>, message: &Message) -> Result<Response, 
     let address = (server.host, server.port);
     let connected = AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT_TIMEOUT), &hello, implicit, None).await;
     let mut connection = connected.map_err(|e| smtp_error(&e))?;
-    let said = converse(&mut connection, &hello, starttls, server.login.as_ref(), message).await;
-    match said {
-        Ok(said) => {
-            // The message was taken; how the server says goodbye does not matter.
-            let _goodbye = connection.quit().await;
-            Ok(said)
-        }
-        Err(e) => {
-            connection.abort().await;
-            Err(e)
-        }
+    if let Some(tls) = starttls {
+        // After a failed handshake there is nobody left to say goodbye to.
+        connection.starttls(tls, &hello).await.map_err(|e| smtp_error(&e))?;
     }
+    let said = converse(&mut connection, &hello, server.login.as_ref(), message).await;
+    // Whether the message was taken is known by now, however the server says goodbye, or does not.
+    let _goodbye = tokio::time::timeout(GOODBYE, connection.abort()).await;
+    said
 }
 
 async fn converse(
     connection: &mut AsyncSmtpConnection,
     hello: &ClientId,
-    starttls: Option<TlsParameters>,
     login: Option<&Login>,
     message: &Message,
 ) -> Result<Response, SendError> {
-    if let Some(tls) = starttls {
-        connection.starttls(tls, hello).await.map_err(|e| smtp_error(&e))?;
-    }
     if let Some(login) = login {
         log_in(connection, hello, login).await?;
     }
@@ -129,8 +123,10 @@ async fn log_in(connection: &mut AsyncSmtpConnection, hello: &ClientId, login: &
                 .filter(|(there, _)| *there)
                 .map(|(_, names)| *names)
                 .collect();
-            let have = if have.is_empty() { "none (give auth_password or auth_secret)".to_owned() } else { have.join(", ") };
-            let text = format!("no common way to log in: the mail server offers {}, configured is {have}", offered.join(", "));
+            let have =
+                if have.is_empty() { "none (give auth_password or auth_secret)".to_owned() } else { have.join(", ") };
+            let text =
+                format!("no common way to log in: the mail server offers {}, configured is {have}", offered.join(", "));
             return Err(SendError::permanent(FailureReason::ClientError, text));
         }
     }
@@ -228,9 +224,17 @@ mod tests {
             // RFC 2202, test cases 1, 2 and 6.
             (vec![0x0b; 16], "Hi There", "9294727a3638bb1c13f48ef8158bfc9d"),
             (b"Jefe".to_vec(), "what do ya want for nothing?", "750c783e6ab0b503eaa86e310a5db738"),
-            (vec![0xaa; 80], "Test Using Larger Than Block-Size Key - Hash Key First", "6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd"),
+            (
+                vec![0xaa; 80],
+                "Test Using Larger Than Block-Size Key - Hash Key First",
+                "6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd",
+            ),
             // RFC 2195, section 2.
-            (b"tanstaaftanstaaf".to_vec(), "<1896.697170952@postoffice.reston.mci.net>", "b913a602c7eda7a495b4e6e7334d3890"),
+            (
+                b"tanstaaftanstaaf".to_vec(),
+                "<1896.697170952@postoffice.reston.mci.net>",
+                "b913a602c7eda7a495b4e6e7334d3890",
+            ),
         ] {
             assert_eq!(hex(&hmac_md5(&key, text.as_bytes())), want, "{text}");
         }

@@ -178,8 +178,8 @@ fn header_value(name: &str, text: &str) -> Result<HeaderValue, ClientError> {
     Ok(v)
 }
 
-/// The text of the `Authorization` header, if there is to be one.
-async fn authorization(config: &HttpClientConfig) -> Result<Option<String>, ClientError> {
+/// The text of the `Authorization` header, if there is to be one without asking anybody. Files are read now.
+pub async fn authorization(config: &HttpClientConfig) -> Result<Option<String>, ClientError> {
     if let Some(b) = &config.basic_auth {
         let user = match &b.username_file {
             Some(f) => read_secret(f).await?,

@@ -102,15 +102,17 @@ impl OAuth2 {
             problems.add(format!("{path}.client_id"), "is needed to ask for a token");
         }
         match (&self.client_secret, &self.client_secret_file) {
-            (Some(_), Some(_)) => problems
-                .add(format!("{path}.client_secret"), "at most one of client_secret and client_secret_file may be given"),
+            (Some(_), Some(_)) => problems.add(
+                format!("{path}.client_secret"),
+                "at most one of client_secret and client_secret_file may be given",
+            ),
             (None, None) => {
                 problems.add(format!("{path}.client_secret"), "give client_secret or client_secret_file");
             }
             _ => {}
         }
-        let good = reqwest::Url::parse(&self.token_url)
-            .is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+        let good =
+            reqwest::Url::parse(&self.token_url).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
         if !good {
             problems.add(
                 format!("{path}.token_url"),
@@ -217,13 +219,17 @@ impl TokenSource {
         }
         let form = c.form((!in_header).then_some(secret));
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-        let failed = |e: reqwest::Error| ClientError::Token { message: super::client::chain(&e.without_url()), passes: true };
+        let failed =
+            |e: reqwest::Error| ClientError::Token { message: super::client::chain(&e.without_url()), passes: true };
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > ANSWER_BYTES {
-                return Err(ClientError::Token { message: "the server's answer is too large".to_owned(), passes: false });
+                return Err(ClientError::Token {
+                    message: "the server's answer is too large".to_owned(),
+                    passes: false,
+                });
             }
             body.extend_from_slice(&chunk);
         }

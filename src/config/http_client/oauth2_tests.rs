@@ -84,7 +84,12 @@ async fn tokens_are_fetched_kept_and_renewed() {
         ("/endless", vec![asked("/endless"), used("Other e"), used("Other e")]),
         (
             "/body",
-            vec![asked("/body"), ("/body".to_owned(), String::new(), with_secret), used("Bearer t2"), used("Bearer t2")],
+            vec![
+                asked("/body"),
+                ("/body".to_owned(), String::new(), with_secret),
+                used("Bearer t2"),
+                used("Bearer t2"),
+            ],
         ),
     ] {
         let (base, seen) = server().await;
@@ -153,7 +158,11 @@ fn what_is_wrong_with_oauth2() {
     for (json, path, message) in [
         (r#"{"oauth2":{}}"#, "oauth2.client_id", "needed"),
         (r#"{"oauth2":{"client_id":"a"}}"#, "oauth2.client_secret", "give client_secret or"),
-        (r#"{"oauth2":{"client_id":"a","client_secret":"b","client_secret_file":"c"}}"#, "oauth2.client_secret", "at most one"),
+        (
+            r#"{"oauth2":{"client_id":"a","client_secret":"b","client_secret_file":"c"}}"#,
+            "oauth2.client_secret",
+            "at most one",
+        ),
         (r#"{"oauth2":{"client_id":"a","client_secret":"b","token_url":"x"}}"#, "oauth2.token_url", "not an http"),
         (
             r#"{"oauth2":{"client_id":"a","client_secret":"b","token_url":"http://x/","no_proxy":"y"}}"#,
@@ -169,9 +178,10 @@ fn what_is_wrong_with_oauth2() {
         let found = problems.into_vec();
         assert!(found.iter().any(|(p, m)| *p == format!("h.{path}") && m.contains(message)), "{json}: {found:?}");
     }
-    let config: HttpClientConfig =
-        serde_json::from_str(r#"{"oauth2":{"client_id":"a","client_secret":"hush"},"proxy_connect_header":{"A":["hush"]}}"#)
-            .unwrap();
+    let config: HttpClientConfig = serde_json::from_str(
+        r#"{"oauth2":{"client_id":"a","client_secret":"hush"},"proxy_connect_header":{"A":["hush"]}}"#,
+    )
+    .unwrap();
     let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
     assert!(!shown.contains("hush"), "{shown}");
 }

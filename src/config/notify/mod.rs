@@ -26,7 +26,7 @@ pub use ntfy::{NtfyAction, NtfyConfig};
 pub use opsgenie::{OpsgenieConfig, OpsgenieResponder};
 pub use pagerduty::{PagerdutyConfig, PagerdutyImage, PagerdutyLink};
 pub use pushover::{DEFAULT_PUSHOVER_URL, PushoverConfig};
-pub use slack::{DEFAULT_SLACK_APP_URL, SlackAction, SlackConfig, SlackConfirm, SlackField};
+pub use slack::{DEFAULT_SLACK_APP_URL, SLACK_POST, SlackAction, SlackConfig, SlackConfirm, SlackField};
 pub use telegram::TelegramConfig;
 pub use webhook::WebhookConfig;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Texts, either, is_zero, url_problem};
 use crate::config::alerting::GlobalConfig;
@@ -67,8 +68,9 @@ pub struct PagerdutyConfig {
     /// Cluster of sources.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub group: String,
-    /// Further details; `firing`, `resolved`, `num_firing` and `num_resolved` are there unless given otherwise.
-    pub details: BTreeMap<String, String>,
+    /// Further details, nested as wanted; texts in them are templates. `firing`, `resolved`, `num_firing` and `num_resolved` are there unless given
+    /// otherwise.
+    pub details: BTreeMap<String, Value>,
     /// Pictures; one whose `src` comes out empty is left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<PagerdutyImage>,
@@ -143,7 +145,7 @@ impl PagerdutyConfig {
         let from_global = if self.is_v1() { None } else { g.pagerduty_url.clone() };
         out.url = out.url.or(from_global).or_else(|| Some(usual.to_owned()));
         for (key, text) in DEFAULT_DETAILS {
-            out.details.entry(key.to_owned()).or_insert_with(|| text.to_owned());
+            out.details.entry(key.to_owned()).or_insert_with(|| text.into());
         }
         if out.severity.is_empty() {
             out.severity = "error".to_owned();
@@ -183,7 +185,9 @@ impl PagerdutyConfig {
         ]
         .map(|(k, t)| (k.to_owned(), t.as_str()))
         .into();
-        out.extend(self.details.iter().map(|(k, t)| (format!("details.{k}"), t.as_str())));
+        for (k, v) in &self.details {
+            texts_inside(format!("details.{k}"), v, &mut out);
+        }
         for (i, m) in self.images.iter().enumerate() {
             let parts = [("src", &m.src), ("alt", &m.alt), ("href", &m.href)];
             out.extend(parts.map(|(k, t)| (format!("images[{i}].{k}"), t.as_str())));
@@ -192,5 +196,23 @@ impl PagerdutyConfig {
             out.extend([("href", &l.href), ("text", &l.text)].map(|(k, t)| (format!("links[{i}].{k}"), t.as_str())));
         }
         out
+    }
+}
+
+/// The texts inside a value, with their paths. How deep values may be nested is bounded where they are read.
+fn texts_inside<'a>(path: String, value: &'a Value, out: &mut Texts<'a>) {
+    match value {
+        Value::String(text) => out.push((path, text)),
+        Value::Array(items) => {
+            for (i, v) in items.iter().enumerate() {
+                texts_inside(format!("{path}[{i}]"), v, out);
+            }
+        }
+        Value::Object(map) => {
+            for (k, v) in map {
+                texts_inside(format!("{path}.{k}"), v, out);
+            }
+        }
+        _ => {}
     }
 }

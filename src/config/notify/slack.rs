@@ -10,6 +10,9 @@ use crate::config::{ConfigDuration, Problems, Secret};
 /// Where messages with an app token go.
 pub const DEFAULT_SLACK_APP_URL: &str = "https://slack.com/api/chat.postMessage";
 
+/// The end of the address of the method that posts messages and says where they lie.
+pub const SLACK_POST: &str = "/chat.postMessage";
+
 /// A message to a channel. Texts are templates.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
