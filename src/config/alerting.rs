@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alert_matcher::AlertMatchers;
 use super::http_client::{HttpClientConfig, TlsConfig};
+use super::inhibit::InhibitRuleConfig;
 use super::notify::{EmailDefaults, FallbackConfig, Receiver};
 use super::time_interval::NamedTimeIntervals;
 use super::{ConfigDuration, Problems, Secret};
@@ -267,36 +268,6 @@ pub struct RouteConfig {
     pub active_time_intervals: Vec<String>,
 }
 
-/// While an alert that matches the source fires, alerts that match the target and agree in `equal` are not told.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct InhibitRuleConfig {
-    /// A name for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Old form.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub source_match: BTreeMap<String, String>,
-    /// Old form.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub source_match_re: BTreeMap<String, String>,
-    /// Conditions on the alert that keeps others quiet.
-    #[serde(skip_serializing_if = "AlertMatchers::is_empty")]
-    pub source_matchers: AlertMatchers,
-    /// Old form.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub target_match: BTreeMap<String, String>,
-    /// Old form.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub target_match_re: BTreeMap<String, String>,
-    /// Conditions on the alerts that are kept quiet.
-    #[serde(skip_serializing_if = "AlertMatchers::is_empty")]
-    pub target_matchers: AlertMatchers,
-    /// Labels that must have the same value on both sides; absent on both sides counts as the same.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub equal: Vec<String>,
-}
-
 impl AlertmanagerConfig {
     /// Checks what serde cannot: references, ranges, kinds that are not supported. `path` is where this part stands, such as `alertmanager`.
     pub fn validate(&self, path: &str, problems: &mut Problems) {
@@ -340,9 +311,7 @@ impl AlertmanagerConfig {
             }
         }
         for (i, rule) in self.inhibit_rules.iter().enumerate() {
-            let here = at(&format!("inhibit_rules[{i}]"));
-            check_regexes(&rule.source_match_re, &format!("{here}.source_match_re"), problems);
-            check_regexes(&rule.target_match_re, &format!("{here}.target_match_re"), problems);
+            rule.validate(&at(&format!("inhibit_rules[{i}]")), problems);
         }
         match &self.route {
             Some(root) => {
@@ -476,7 +445,7 @@ impl RouteConfig {
     }
 }
 
-fn check_regexes(regexes: &BTreeMap<String, String>, path: &str, problems: &mut Problems) {
+pub(super) fn check_regexes(regexes: &BTreeMap<String, String>, path: &str, problems: &mut Problems) {
     for (name, regex) in regexes {
         if let Err(e) = super::alert_matcher::AlertMatcher::new(name, crate::model::MatchOp::Regex, regex) {
             problems.add(format!("{path}.{name}"), e);

@@ -15,6 +15,8 @@ const TITLE_CHARS: usize = 1024;
 
 /// The end of the address of the method that changes messages.
 const UPDATE: &str = "/chat.update";
+/// Slack's names of channels and messages are shorter; something longer is not kept.
+const KEPT_BYTES: usize = 128;
 /// Under these names it is kept where the last message lies.
 const CHANNEL: &str = "channel";
 const TIME: &str = "ts";
@@ -196,7 +198,8 @@ impl Slack {
             (message.channel, message.ts) = (named, String::new());
         }
         let said = self.say(url, token.as_ref(), &message, n).await?;
-        if let Some(kept) = kept.filter(|_| said.ok && !said.ts.is_empty()) {
+        let sane = |s: &str| !s.is_empty() && s.len() <= KEPT_BYTES;
+        if let Some(kept) = kept.filter(|_| said.ok && sane(&said.ts) && sane(&said.channel)) {
             kept.put(CHANNEL, said.channel.clone());
             kept.put(TIME, said.ts.clone());
         }
