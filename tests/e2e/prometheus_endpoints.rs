@@ -82,7 +82,10 @@ const WRONG: &[(&str, &[(&str, &str)], &str)] = &[
 #[tokio::test]
 async fn each_is_there_and_says_what_is_wrong() {
     let server = Server::start("global: {scrape_interval: 1s}\nhost: {enabled: false}\n").await;
-    eventually("a first scrape", 20, async || (!server.instant("up == 1").await.is_empty()).then_some(())).await;
+    eventually("two scrapes", 20, async || {
+        (!server.instant("count_over_time(up[1m]) > 1").await.is_empty()).then_some(())
+    })
+    .await;
     let kind = |v: &Value| match v {
         Value::Object(_) => "object",
         Value::Array(_) => "array",
