@@ -200,6 +200,7 @@ async fn send(url: &str, manner: &Manner, batch: &[Waiting]) -> Result<usize, Se
     let answer = request.send().await;
     metrics::LATENCY.with_label_values(&[url]).observe(begun.elapsed().as_secs_f64());
     let status = answer.map_err(|e| SendError::Http(chain(&e.without_url())))?.status();
+    manner.client.note_status(status).await;
     if status.is_success() { Ok(sent) } else { Err(SendError::Status(status)) }
 }
 

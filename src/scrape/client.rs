@@ -88,6 +88,7 @@ impl JobClient {
             request = request.header(ACCEPT_ENCODING, "identity");
         }
         let response = request.send().await.map_err(http)?;
+        self.client.note_status(response.status()).await;
         if response.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::RequestBuilder;
+use reqwest::{RequestBuilder, StatusCode};
 use tokio::sync::Mutex;
 
 use super::{FailureReason, SendError};
@@ -31,6 +31,14 @@ impl ReceiverClient {
     /// A request with everything but the body.
     pub async fn request(&self, method: reqwest::Method, url: reqwest::Url) -> Result<RequestBuilder, SendError> {
         Ok(self.client().await?.request(method, url).await?)
+    }
+
+    /// Takes note of an answer's status.
+    pub async fn note_status(&self, status: StatusCode) {
+        let made = self.made.lock().await.as_ref().map(|(_, client)| client.clone());
+        if let Some(client) = made {
+            client.note_status(status).await;
+        }
     }
 
     async fn client(&self) -> Result<Arc<HttpClient>, SendError> {

@@ -208,6 +208,7 @@ impl HttpReceiver {
         }
         let mut response = client.execute(request).await.map_err(request_error)?;
         let (status, headers) = (response.status(), response.headers().clone());
+        self.client.note_status(status).await;
         let mut body = Vec::new();
         while body.len() < ANSWER_BYTES {
             match response.chunk().await {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{IntoUrl, Method, RequestBuilder};
+use reqwest::{IntoUrl, Method, RequestBuilder, StatusCode};
 
 use crate::config::http_client::oauth2::TokenSource;
 use crate::config::http_client::tls::{self, TlsMaterial};
@@ -133,6 +133,13 @@ impl HttpClient {
     /// `oauth2` is fetched if there is none that is good.
     pub async fn request(&self, method: Method, url: impl IntoUrl) -> Result<RequestBuilder, ClientError> {
         Ok(self.client.request(method, url).headers(self.headers().await?))
+    }
+
+    /// Takes note of an answer: a token that was refused (401) is not used again.
+    pub async fn note_status(&self, status: StatusCode) {
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED) {
+            tokens.forget().await;
+        }
     }
 
     async fn headers(&self) -> Result<HeaderMap, ClientError> {

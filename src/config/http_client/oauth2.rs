@@ -174,6 +174,11 @@ impl TokenSource {
         Ok(header)
     }
 
+    /// Gives the token up, because somebody did not take it; the next one who asks gets a new one.
+    pub async fn forget(&self) {
+        *self.token.lock().await = None;
+    }
+
     /// Asks for a token: with name and password in the header first, as the standard wants it, then in the body for servers that know
     /// only that.
     async fn fetch(&self) -> Result<Token, ClientError> {

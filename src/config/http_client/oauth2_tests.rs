@@ -99,6 +99,20 @@ async fn tokens_are_fetched_kept_and_renewed() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_refused_is_not_used_again() {
+    let (base, seen) = server().await;
+    let client = HttpClient::new(&config(&base, "/long"), false).unwrap();
+    for (path, status) in [("/target", 200), ("/no", 400), ("/target", 200), ("/body", 401), ("/target", 200)] {
+        let request = client.request(reqwest::Method::GET, format!("{base}{path}")).await.unwrap();
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        client.note_status(answer.status()).await;
+    }
+    let used: Vec<_> = seen.lock().unwrap().iter().filter(|s| s.0 == "/target").map(|s| s.1.clone()).collect();
+    assert_eq!(used, ["Bearer t1", "Bearer t1", "Bearer t2"]);
+}
+
+#[tokio::test]
 async fn without_a_token_nothing_is_sent() {
     let (base, seen) = server().await;
     let gone = {
