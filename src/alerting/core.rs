@@ -14,7 +14,7 @@ use super::dispatch;
 use super::group::{Group, GroupId};
 use super::in_flight::InFlight;
 use super::inhibit::Inhibitor;
-use super::metrics::{ALERTS, GROUPS, RECEIVED, REFUSED, SILENCE_EVENTS, SILENCES};
+use super::metrics::{ALERTS, GROUPS, RECEIVED, REFUSED, SILENCE_EVENTS, SILENCES, TRANSITIONS};
 use super::nflog::Nflog;
 use super::notify::record_stage;
 use super::observer::{Because, Event, Observer, SilenceEvent};
@@ -88,12 +88,7 @@ impl Core {
         let (taken, refused, changed) = self.take_in(alerts, now);
         if origin == Origin::Clients {
             for (alert, firing) in changed {
-                (self.observer)(&Event::Alert {
-                    labels: &alert.alert.labels,
-                    fingerprint: alert.fingerprint,
-                    firing,
-                    because: Because::Posted,
-                });
+                self.note_alert(&alert, firing, Because::Posted);
             }
         }
         (taken, refused)
@@ -133,6 +128,13 @@ impl Core {
         (taken, refused, changed)
     }
 
+    /// Counts and tells that an alert of a client began or ended.
+    fn note_alert(&self, alert: &StoredAlert, firing: bool, because: Because) {
+        TRANSITIONS.with_label_values(&[if firing { "firing" } else { "resolved" }, because.as_str()]).inc();
+        let labels = &alert.alert.labels;
+        (self.observer)(&Event::Alert { labels, fingerprint: alert.fingerprint, firing, because });
+    }
+
     /// Counts and tells what happened to a silence.
     pub fn note_silence(&self, silence: &Silence, change: SilenceEvent, now: TimestampMs) {
         SILENCE_EVENTS.with_label_values(&[change.as_str()]).inc();
@@ -150,12 +152,7 @@ impl Core {
         let guessed = |a: &&Arc<StoredAlert>| a.alert.ends_at > a.alert.updated_at;
         let ended: Vec<_> = self.world().store.iter().filter(inside).filter(guessed).cloned().collect();
         for alert in ended {
-            (self.observer)(&Event::Alert {
-                labels: &alert.alert.labels,
-                fingerprint: alert.fingerprint,
-                firing: false,
-                because: Because::Timeout,
-            });
+            self.note_alert(&alert, false, Because::Timeout);
         }
     }
 

@@ -104,6 +104,7 @@ Source: {{ .GeneratorURL }}
 {{ template "campanile.text.lists" . }}{{ end }}
 {{ define "pushover.default.url" }}{{ template "__alertmanagerURL" . }}{{ end }}
 {{ define "telegram.default.message" }}{{ template "campanile.text.lists" . }}{{ end }}
+{{ define "discord.default.content" }}{{ end }}
 {{ define "discord.default.title" }}{{ template "__subject" . }}{{ end }}
 {{ define "discord.default.message" }}{{ template "campanile.text.lists" . }}{{ end }}
 {{ define "msteams.default.summary" }}{{ template "__subject" . }}{{ end }}

@@ -1,6 +1,6 @@
 //! From alerts to groups, and from a group's flush to its receiver's integrations.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::compiled::Compiled;
 use super::core::{Core, World};
 use super::group::{self, Group, GroupId};
 use super::intent::Intent;
-use super::metrics::{INTENTS_OPEN, NOTIFICATIONS, SUPPRESSED, TOLD_DELAY};
+use super::metrics::{ATTEMPTS, INTENTS_OPEN, NOTIFICATIONS, SUPPRESSED, TOLD_DELAY};
 use super::nflog::NflogEntry;
 use super::notify::retry_stage::{self, Outcome};
-use super::notify::{Integration, Notification, dedup_stage, mute_stage, record_stage};
+use super::notify::{Integration, Kept, Notification, dedup_stage, mute_stage, record_stage};
 use super::observer::Event;
 use super::route::{Route, RouteTree};
 use super::store::StoredAlert;
@@ -250,7 +250,7 @@ async fn tell(core: &Arc<Core>, integration: &Integration, mut intent: Intent, a
     intent.possible_repeat = core.in_flight.is_doubtful(&key);
     if shown.is_empty() {
         // All is over and that is not told: only the log takes note.
-        record_told(core, &intent).await;
+        record_told(core, &intent, BTreeMap::new()).await;
         return true;
     }
     if let Some(instead_of) = &intent.fallback_for {
@@ -265,7 +265,11 @@ async fn tell(core: &Arc<Core>, integration: &Integration, mut intent: Intent, a
 /// Sends what an intent holds and writes the outcome. `true` if it was sent.
 pub(super) async fn deliver(core: &Arc<Core>, integration: &Integration, intent: &Intent) -> bool {
     INTENTS_OPEN.inc();
+    // A group of which all was over begins anew.
+    let kept = core.nflog().get(&intent.key()).filter(|e| !e.firing.is_empty()).map(|e| e.kept.clone());
+    let kept = Kept::new(kept.unwrap_or_default());
     let notification = Notification {
+        kept: Some(&kept),
         possible_repeat: intent.possible_repeat,
         fallback_for: intent.fallback_for.as_deref(),
         ..Notification::new(&intent.data, &intent.group_key)
@@ -274,6 +278,8 @@ pub(super) async fn deliver(core: &Arc<Core>, integration: &Integration, intent:
     let mut last = (0, intent.possible_repeat);
     let outcome = retry_stage::send(integration, &notification, patience, &core.stop, |attempt| {
         last = (attempt.number, attempt.possible_repeat);
+        let outcome = if attempt.error.is_none() { "sent" } else { "failed" };
+        ATTEMPTS.with_label_values(&[intent.receiver.as_str(), integration.kind, outcome]).inc();
         (core.observer)(&Event::Attempt {
             receiver: &intent.receiver,
             integration: integration.kind,
@@ -297,7 +303,7 @@ pub(super) async fn deliver(core: &Arc<Core>, integration: &Integration, intent:
             count("ok");
             core.in_flight.ended(&intent.key(), false);
             tell_of_it(core, integration, intent, last);
-            record_told(core, intent).await;
+            record_told(core, intent, kept.into_after()).await;
             true
         }
         Outcome::Failed { error, doubtful } => {
@@ -340,13 +346,14 @@ fn tell_of_it(core: &Core, integration: &Integration, intent: &Intent, (attempt,
     }
 }
 
-async fn record_told(core: &Core, intent: &Intent) {
+async fn record_told(core: &Core, intent: &Intent, kept: BTreeMap<String, String>) {
     let now = core.clock.now_ms();
     let entry = NflogEntry {
         told_at: now,
         firing: intent.firing.clone(),
         resolved: intent.resolved.clone(),
         expires_at: now.saturating_add(intent.repeat_interval_ms.saturating_mul(2)),
+        kept,
     };
     core.nflog().set(intent.key(), entry.clone());
     record_stage::close(&core.state, intent, Some(&entry), now).await;

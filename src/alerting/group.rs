@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::core::Core;
+use super::metrics::SUPPRESSION_CHANGES;
 use super::observer::{Event, Suppression};
 use super::route::Route;
 use super::store::StoredAlert;
@@ -152,10 +153,18 @@ impl Group {
         let before = std::mem::replace(&mut self.lock().suppressed, now_quiet.clone());
         for (fp, (labels, by)) in &now_quiet {
             if before.get(fp).is_none_or(|(_, was)| was != by) {
+                SUPPRESSION_CHANGES.with_label_values(&[by.kind(), "began"]).inc();
                 (core.observer)(&Event::Suppressed { labels, fingerprint: *fp, group_key: key, by });
             }
         }
-        for (fp, (labels, _)) in before.iter().filter(|(fp, _)| !now_quiet.contains_key(fp)) {
+        for (fp, (labels, was)) in &before {
+            match now_quiet.get(fp) {
+                Some((_, by)) if by == was => continue,
+                _ => SUPPRESSION_CHANGES.with_label_values(&[was.kind(), "ended"]).inc(),
+            }
+            if now_quiet.contains_key(fp) {
+                continue;
+            }
             (core.observer)(&Event::Unsuppressed { labels, fingerprint: *fp, group_key: key });
         }
     }

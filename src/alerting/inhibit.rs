@@ -3,15 +3,21 @@
 use std::collections::HashMap;
 
 use super::store::StoredAlert;
-use crate::config::alerting::InhibitRuleConfig;
+use crate::config::inhibit::InhibitRuleConfig;
 use crate::config::{AlertMatcher, AlertMatchers};
 use crate::model::{Labels, MatchOp, TimestampMs};
 
-/// One rule with the alerts that match its source, by the values of the labels that must be equal.
+/// One rule: all of its conditions must be met by alerts that fire.
 #[derive(Debug)]
 struct Rule {
-    source: AlertMatchers,
     target: AlertMatchers,
+    conditions: Vec<Condition>,
+}
+
+/// A condition with the alerts that meet it, by the values of the labels that must be equal.
+#[derive(Debug)]
+struct Condition {
+    source: AlertMatchers,
     equal: Vec<String>,
     sources: HashMap<Vec<String>, HashMap<u64, Source>>,
 }
@@ -23,9 +29,22 @@ struct Source {
     is_target: bool,
 }
 
-impl Rule {
+impl Condition {
+    fn new(source: AlertMatchers, equal: &[String]) -> Self {
+        Condition { source, equal: equal.to_vec(), sources: HashMap::new() }
+    }
+
     fn key(&self, labels: &Labels) -> Vec<String> {
         self.equal.iter().map(|n| labels.value(n).to_owned()).collect()
+    }
+
+    /// The alert that meets it for a target with these labels.
+    fn met_by(&self, labels: &Labels, now: TimestampMs) -> Option<u64> {
+        let sources = self.sources.get(&self.key(labels))?;
+        // An alert that is both source and target is not kept quiet by itself nor by others that are both.
+        let both = self.source.match_all(labels);
+        let found = sources.iter().filter(|(_, s)| s.ends_at > now && !(both && s.is_target));
+        found.map(|(fp, _)| *fp).min()
     }
 }
 
@@ -52,12 +71,12 @@ impl Inhibitor {
                     list.push(AlertMatcher::new(n, MatchOp::Regex, v)?);
                 }
             }
-            out.push(Rule {
-                source: AlertMatchers(source),
-                target: AlertMatchers(target),
-                equal: r.equal.clone(),
-                sources: HashMap::new(),
-            });
+            let mut conditions: Vec<_> =
+                r.sources.iter().map(|s| Condition::new(s.matchers.clone(), &s.equal)).collect();
+            if conditions.is_empty() {
+                conditions.push(Condition::new(AlertMatchers(source), &r.equal));
+            }
+            out.push(Rule { target: AlertMatchers(target), conditions });
         }
         Ok(Inhibitor { rules: out })
     }
@@ -66,24 +85,20 @@ impl Inhibitor {
     pub fn update(&mut self, alert: &StoredAlert) {
         let labels = &alert.alert.labels;
         for rule in &mut self.rules {
-            if rule.source.match_all(labels) {
-                let is_target = rule.target.match_all(labels);
-                let key = rule.key(labels);
-                let source = Source { ends_at: alert.alert.ends_at, is_target };
-                rule.sources.entry(key).or_default().insert(alert.fingerprint, source);
+            for c in rule.conditions.iter_mut().filter(|c| c.source.match_all(labels)) {
+                let source = Source { ends_at: alert.alert.ends_at, is_target: rule.target.match_all(labels) };
+                let key = c.key(labels);
+                c.sources.entry(key).or_default().insert(alert.fingerprint, source);
             }
         }
     }
 
-    /// The fingerprints of alerts that keep an alert with these labels quiet, at most one for each rule, sorted.
+    /// The fingerprints of alerts that keep an alert with these labels quiet, at most one for each condition of a rule, sorted.
     pub fn inhibited_by(&self, labels: &Labels, now: TimestampMs) -> Vec<u64> {
         let mut by = Vec::new();
         for rule in self.rules.iter().filter(|r| r.target.match_all(labels)) {
-            let Some(sources) = rule.sources.get(&rule.key(labels)) else { continue };
-            // An alert that is both source and target is not kept quiet by itself nor by others that are both.
-            let both = rule.source.match_all(labels);
-            let found = sources.iter().filter(|(_, s)| s.ends_at > now && !(both && s.is_target));
-            by.extend(found.map(|(fp, _)| *fp).min());
+            let met: Option<Vec<u64>> = rule.conditions.iter().map(|c| c.met_by(labels, now)).collect();
+            by.extend(met.unwrap_or_default());
         }
         by.sort_unstable();
         by.dedup();
@@ -92,8 +107,8 @@ impl Inhibitor {
 
     /// Forgets sources that have ended.
     pub fn collect_garbage(&mut self, now: TimestampMs) {
-        for rule in &mut self.rules {
-            rule.sources.retain(|_, s| {
+        for condition in self.rules.iter_mut().flat_map(|r| &mut r.conditions) {
+            condition.sources.retain(|_, s| {
                 s.retain(|_, s| s.ends_at > now);
                 !s.is_empty()
             });
@@ -123,12 +138,31 @@ mod tests {
             assert_eq!(!i.inhibited_by(&labels, 50).is_empty(), want, "{name}");
             assert!(i.inhibited_by(&labels, 100).is_empty(), "{name}: the source has ended");
             i.collect_garbage(100);
-            assert!(i.rules.iter().all(|r| r.sources.is_empty()));
+            assert!(i.rules.iter().flat_map(|r| &r.conditions).all(|c| c.sources.is_empty()));
         }
         let mut i = Inhibitor::compile(&serde_json::from_str::<Vec<_>>(rules).unwrap()).unwrap();
         let source = test_alert(&[("severity", "critical")], 0, 100, 0);
         i.update(&source);
         let missing_on_both = Labels::from_pairs([("severity", "warning")]);
         assert_eq!(i.inhibited_by(&missing_on_both, 1), [source.fingerprint]);
+    }
+
+    #[test]
+    fn several_sources_must_all_fire() {
+        let rules = r#"[{"sources":[{"matchers":["alertname=Power"],"equal":["site"]},{"matchers":["alertname=Backup"]}],
+            "target_matchers":["alertname=Down"]}]"#;
+        let mut i = Inhibitor::compile(&serde_json::from_str::<Vec<_>>(rules).unwrap()).unwrap();
+        let target = Labels::from_pairs([("alertname", "Down"), ("site", "north")]);
+        let power = test_alert(&[("alertname", "Power"), ("site", "north")], 0, 100, 0);
+        let backup = test_alert(&[("alertname", "Backup"), ("site", "south")], 0, 60, 0);
+        i.update(&power);
+        assert!(i.inhibited_by(&target, 50).is_empty(), "one of the two");
+        i.update(&backup);
+        let mut both = vec![power.fingerprint, backup.fingerprint];
+        both.sort_unstable();
+        assert_eq!(i.inhibited_by(&target, 50), both);
+        assert!(i.inhibited_by(&target, 70).is_empty(), "one has ended");
+        let elsewhere = Labels::from_pairs([("alertname", "Down"), ("site", "west")]);
+        assert!(i.inhibited_by(&elsewhere, 50).is_empty());
     }
 }

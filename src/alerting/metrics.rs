@@ -22,6 +22,14 @@ pub static FAILED: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["integration", "reason"],
     )
 });
+/// All attempts.
+pub static ATTEMPTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_alerting_notification_attempts_total",
+        "Attempts to notify by receiver, integration and how they ended.",
+        &["receiver", "integration", "outcome"],
+    )
+});
 /// How long one attempt took.
 pub static LATENCY: LazyLock<HistogramVec> = LazyLock::new(|| {
     metrics::seconds_vec(
@@ -73,6 +81,22 @@ pub static SUPPRESSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
         "campanile_alerting_suppressed_total",
         "Alerts left out of a flush, by what kept them quiet.",
         &["by"],
+    )
+});
+/// Changes of what keeps an alert quiet; an alert that is in several groups counts in each.
+pub static SUPPRESSION_CHANGES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_alerting_suppression_changes_total",
+        "Alerts that began or ceased to be kept quiet, by what.",
+        &["by", "change"],
+    )
+});
+/// Alerts of clients that went over into another state.
+pub static TRANSITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "campanile_alerting_alert_transitions_total",
+        "Alerts of clients that began to fire or ended, by how that is known; those of rules are counted with the rules.",
+        &["to", "because"],
     )
 });
 /// Writes to the state file that failed; the notification goes out all the same.

@@ -1,6 +1,6 @@
 //! The notification log: what each receiver was last told about each group.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct NflogEntry {
     pub resolved: BTreeSet<u64>,
     /// When the entry may be forgotten.
     pub expires_at: TimestampMs,
+    /// What the integration keeps for its next message, such as where the last one lies.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, String>,
 }
 
 /// The key of an entry: receiver, integration, group.
@@ -81,12 +84,16 @@ mod tests {
 
     #[test]
     fn loads_what_it_wrote_and_forgets() {
-        let entry =
-            NflogEntry { told_at: 1, firing: BTreeSet::from([u64::MAX]), resolved: BTreeSet::new(), expires_at: 10 };
+        let kept = BTreeMap::from([("ts".to_owned(), "1.5".to_owned())]);
+        let firing = BTreeSet::from([u64::MAX]);
+        let entry = NflogEntry { told_at: 1, firing, resolved: BTreeSet::new(), expires_at: 10, kept };
         let k = key("r", "webhook", 0, "{}:{}");
         let Op::Put(_, kb, vb) = put_op(&k, &entry) else { panic!() };
-        let (mut log, bad) = Nflog::load(vec![(kb, vb), (b"x".to_vec(), b"junk".to_vec())]);
+        let old = br#"{"told_at":1,"firing":[2],"resolved":[],"expires_at":20}"#.to_vec();
+        let rows = vec![(kb, vb), (b"x".to_vec(), b"junk".to_vec()), (b"old".to_vec(), old)];
+        let (mut log, bad) = Nflog::load(rows);
         assert_eq!((log.get(&k), bad), (Some(&entry), 1));
+        assert!(log.get("old").unwrap().kept.is_empty(), "a row of an older version");
         assert!(log.collect_garbage(9).is_empty());
         assert_eq!(log.collect_garbage(10).len(), 1);
         assert!(log.get(&k).is_none());

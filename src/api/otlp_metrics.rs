@@ -3,18 +3,24 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
 use crate::api::ApiState;
-use crate::api::logs_in::header_text;
+use crate::api::logs_in::{header_text, refusal};
+use crate::ingest::PushError;
+use crate::ingest::otlp_logs::status_of;
 use crate::ingest::otlp_metrics::{Outcome, write};
-use crate::wire::decompress::{DecompressError, Encoding, decompress};
+use crate::wire::decompress::{Encoding, decompress};
+use crate::wire::otlp_logs::{status_json, status_protobuf};
 use crate::wire::otlp_metrics::{decode_json, decode_protobuf, response_json, response_protobuf};
 
 /// The largest request after decompression, as for remote write.
 const MAX_BYTES: usize = 32 << 20;
+/// A disk that is full, or a log that cannot be written, needs a while.
+const RETRY_AFTER_SECONDS: u32 = 5;
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
@@ -23,45 +29,56 @@ pub(super) fn router() -> Router<ApiState> {
     Router::new().route("/api/v1/otlp/v1/metrics", post(metrics)).route("/v1/metrics", post(metrics))
 }
 
-type Refused = (StatusCode, String);
-
-async fn metrics(State(state): State<ApiState>, headers: HeaderMap, body: Bytes) -> Response {
+/// As the protocol says: answers of every kind are in the form of the request, refusals as `google.rpc.Status`; who sends a form that is not
+/// known gets protobuf, the protocol's default.
+async fn metrics(State(state): State<ApiState>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
     let content_type = header_text(&headers, header::CONTENT_TYPE).unwrap_or_default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
-    let json = match kind {
-        JSON => true,
-        PROTOBUF | "application/protobuf" => false,
-        other => {
-            let text = format!("content type {other:?} is not supported; send {PROTOBUF} or {JSON}\n");
-            return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+    let json = kind.eq_ignore_ascii_case(JSON);
+    let known = json || [PROTOBUF, "application/protobuf"].iter().any(|k| kind.eq_ignore_ascii_case(k));
+    let refused = |status: StatusCode, message: String| PushError {
+        status: status.as_u16(),
+        message,
+        retry_after_seconds: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS),
+    };
+    let result = match body {
+        _ if !known => Err(refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("content type {kind:?} is not supported; send {PROTOBUF} or {JSON}"),
+        )),
+        Err(e) => Err(refused(e.status(), e.body_text())),
+        Ok(body) => {
+            let encoding = header_text(&headers, header::CONTENT_ENCODING);
+            let db = state.db.clone();
+            let work = move || store(&db, json, encoding.as_deref(), &body);
+            match tokio::task::spawn_blocking(work).await {
+                Ok(Ok(outcome)) => Ok(outcome),
+                Ok(Err(Failure::Request(e))) => Err(e),
+                Ok(Err(Failure::Store(text))) => Err(refused(StatusCode::SERVICE_UNAVAILABLE, text)),
+                Err(e) => Err(refused(StatusCode::INTERNAL_SERVER_ERROR, e.to_string())),
+            }
         }
     };
-    let encoding = header_text(&headers, header::CONTENT_ENCODING);
-    let db = state.db.clone();
-    let work = move || store(&db, json, encoding.as_deref(), &body);
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(outcome)) if json => {
-            ([(header::CONTENT_TYPE, JSON)], response_json(outcome.refused, &outcome.message)).into_response()
+    match (result, json) {
+        (Ok(o), true) => ([(header::CONTENT_TYPE, JSON)], response_json(o.refused, &o.message)).into_response(),
+        (Ok(o), false) => {
+            ([(header::CONTENT_TYPE, PROTOBUF)], response_protobuf(o.refused, &o.message)).into_response()
         }
-        Ok(Ok(outcome)) => {
-            ([(header::CONTENT_TYPE, PROTOBUF)], response_protobuf(outcome.refused, &outcome.message)).into_response()
-        }
-        Ok(Err((status, text))) => (status, format!("{text}\n")).into_response(),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
+        (Err(e), true) => refusal(&e, JSON, status_json(&status_of(&e))),
+        (Err(e), false) => refusal(&e, PROTOBUF, status_protobuf(&status_of(&e))),
     }
 }
 
-fn store(db: &crate::tsdb::Db, json: bool, encoding: Option<&str>, body: &[u8]) -> Result<Outcome, Refused> {
-    let unpack = |e: DecompressError| {
-        let status = match e {
-            DecompressError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            DecompressError::Corrupt { .. } => StatusCode::BAD_REQUEST,
-            DecompressError::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        };
-        (status, e.to_string())
-    };
-    let body = decompress(body, Encoding::from_header(encoding).map_err(unpack)?, MAX_BYTES).map_err(unpack)?;
+enum Failure {
+    Request(PushError),
+    Store(String),
+}
+
+fn store(db: &crate::tsdb::Db, json: bool, encoding: Option<&str>, body: &[u8]) -> Result<Outcome, Failure> {
+    let unpacked = Encoding::from_header(encoding).and_then(|e| decompress(body, e, MAX_BYTES));
+    let body = unpacked.map_err(|e| Failure::Request(e.into()))?;
     let request = if json { decode_json(&body) } else { decode_protobuf(&body) };
-    let request = request.map_err(|e| (StatusCode::BAD_REQUEST, e.to_string()))?;
-    write(db, &request).map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, format!("the store cannot write: {e}")))
+    let bad = |message| PushError { status: 400, message, retry_after_seconds: None };
+    let request = request.map_err(|e| Failure::Request(bad(e.to_string())))?;
+    write(db, &request).map_err(|e| Failure::Store(format!("the store cannot write: {e}")))
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::alert_matcher::AlertMatchers;
-use super::notify::{EmailDefaults, FallbackConfig, NotifyHttpConfig, Receiver};
+use super::http_client::{HttpClientConfig, TlsConfig};
+use super::inhibit::InhibitRuleConfig;
+use super::notify::{EmailDefaults, FallbackConfig, Receiver};
 use super::time_interval::NamedTimeIntervals;
 use super::{ConfigDuration, Problems, Secret};
 
@@ -38,6 +40,9 @@ pub struct AlertmanagerConfig {
     /// Globs of files with notification templates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<String>,
+    /// Alertmanager's traces of itself: known, so that an existing file loads, and without effect.
+    #[serde(skip_serializing)]
+    pub tracing: Option<serde_json::Value>,
 }
 
 /// Settings that receivers share.
@@ -48,7 +53,7 @@ pub struct GlobalConfig {
     pub resolve_timeout: ConfigDuration,
     /// HTTP options of receivers that have none of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// Sender of emails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp_from: Option<String>,
@@ -67,10 +72,10 @@ pub struct GlobalConfig {
     /// File with the password, read again on each use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp_auth_password_file: Option<String>,
-    /// Secret of CRAM-MD5, which is not supported.
+    /// Secret of CRAM-MD5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp_auth_secret: Option<Secret>,
-    /// File of the same.
+    /// File of the same, read again on each use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp_auth_secret_file: Option<String>,
     /// Identity of PLAIN.
@@ -83,7 +88,7 @@ pub struct GlobalConfig {
     pub smtp_force_implicit_tls: Option<bool>,
     /// TLS options of the mail server.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub smtp_tls_config: Option<super::notify::NotifyTlsConfig>,
+    pub smtp_tls_config: Option<TlsConfig>,
     /// Incoming webhook of Slack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slack_api_url: Option<Secret>,
@@ -263,36 +268,6 @@ pub struct RouteConfig {
     pub active_time_intervals: Vec<String>,
 }
 
-/// While an alert that matches the source fires, alerts that match the target and agree in `equal` are not told.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct InhibitRuleConfig {
-    /// A name for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Old form.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub source_match: BTreeMap<String, String>,
-    /// Old form.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub source_match_re: BTreeMap<String, String>,
-    /// Conditions on the alert that keeps others quiet.
-    #[serde(skip_serializing_if = "AlertMatchers::is_empty")]
-    pub source_matchers: AlertMatchers,
-    /// Old form.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub target_match: BTreeMap<String, String>,
-    /// Old form.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub target_match_re: BTreeMap<String, String>,
-    /// Conditions on the alerts that are kept quiet.
-    #[serde(skip_serializing_if = "AlertMatchers::is_empty")]
-    pub target_matchers: AlertMatchers,
-    /// Labels that must have the same value on both sides; absent on both sides counts as the same.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub equal: Vec<String>,
-}
-
 impl AlertmanagerConfig {
     /// Checks what serde cannot: references, ranges, kinds that are not supported. `path` is where this part stands, such as `alertmanager`.
     pub fn validate(&self, path: &str, problems: &mut Problems) {
@@ -336,9 +311,7 @@ impl AlertmanagerConfig {
             }
         }
         for (i, rule) in self.inhibit_rules.iter().enumerate() {
-            let here = at(&format!("inhibit_rules[{i}]"));
-            check_regexes(&rule.source_match_re, &format!("{here}.source_match_re"), problems);
-            check_regexes(&rule.target_match_re, &format!("{here}.target_match_re"), problems);
+            rule.validate(&at(&format!("inhibit_rules[{i}]")), problems);
         }
         match &self.route {
             Some(root) => {
@@ -373,6 +346,14 @@ impl AlertmanagerConfig {
         }
     }
 
+    /// What is no error and has no effect: for warnings. `path` is where this part stands.
+    pub fn doubts(&self, path: &str, doubts: &mut Problems) {
+        if self.tracing.is_some() {
+            let key = if path.is_empty() { "tracing".to_owned() } else { format!("{path}.tracing") };
+            doubts.add(key, "has no effect: where campanile's own traces go is said by OTEL_EXPORTER_OTLP_ENDPOINT");
+        }
+    }
+
     /// Who is told instead of a receiver that keeps failing. A fallback has none itself, or two of them could call each other for ever.
     pub fn fallback_of(&self, receiver: &str) -> Option<&FallbackConfig> {
         let own = self.receivers.iter().find(|r| r.name == receiver)?.fallback.as_ref();
@@ -393,21 +374,20 @@ impl GlobalConfig {
         if let Some(h) = &self.http_config {
             h.validate(&format!("{path}.http_config"), problems);
         }
+        if let Some(t) = &self.smtp_tls_config {
+            t.validate(&format!("{path}.smtp_tls_config"), problems);
+        }
         for (key, given, file) in [
             ("slack_api_url", self.slack_api_url.is_some(), self.slack_api_url_file.is_some()),
             ("slack_app_token", self.slack_app_token.is_some(), self.slack_app_token_file.is_some()),
             ("opsgenie_api_key", self.opsgenie_api_key.is_some(), self.opsgenie_api_key_file.is_some()),
             ("telegram_bot_token", self.telegram_bot_token.is_some(), self.telegram_bot_token_file.is_some()),
+            ("smtp_auth_password", self.smtp_auth_password.is_some(), self.smtp_auth_password_file.is_some()),
+            ("smtp_auth_secret", self.smtp_auth_secret.is_some(), self.smtp_auth_secret_file.is_some()),
         ] {
             if given && file {
                 problems.add(format!("{path}.{key}_file"), format!("give either {key} or {key}_file, not both"));
             }
-        }
-        if self.smtp_auth_password.is_some() && self.smtp_auth_password_file.is_some() {
-            problems.add(
-                format!("{path}.smtp_auth_password_file"),
-                "give either smtp_auth_password or smtp_auth_password_file, not both",
-            );
         }
     }
 }
@@ -465,7 +445,7 @@ impl RouteConfig {
     }
 }
 
-fn check_regexes(regexes: &BTreeMap<String, String>, path: &str, problems: &mut Problems) {
+pub(super) fn check_regexes(regexes: &BTreeMap<String, String>, path: &str, problems: &mut Problems) {
     for (name, regex) in regexes {
         if let Err(e) = super::alert_matcher::AlertMatcher::new(name, crate::model::MatchOp::Regex, regex) {
             problems.add(format!("{path}.{name}"), e);

@@ -84,8 +84,8 @@ fn every_problem_has_its_path() {
         ),
         (
             r#"{"route":{"receiver":"a"},"receivers":[{"name":"a","webhook_configs":[{"url":"http://x","http_config":{"bearer_token":"t","basic_auth":{}}}]}]}"#,
-            "receivers[0].webhook_configs[0].http_config",
-            "only one of",
+            "receivers[0].webhook_configs[0].http_config.authorization",
+            "at most one of",
         ),
         (r#"{"global":{"resolve_timeout":"0s"}}"#, "global.resolve_timeout", "longer than zero"),
     ] {

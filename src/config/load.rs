@@ -125,7 +125,12 @@ pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Vec<Probl
     problems.extend(missing.into_iter().map(|(_, problem)| problem));
     let alertmanager_dir = config.alertmanager_file.parent().unwrap_or(dir).to_owned();
     let own_alertmanager = config.alertmanager.is_some();
-    let alertmanager_tree = include_alertmanager(&mut config, &tree, &mut files, &mut problems);
+    if let Some(a) = &config.alertmanager {
+        let mut doubts = Problems::default();
+        a.doubts("alertmanager", &mut doubts);
+        warnings.extend(tree.locate(doubts));
+    }
+    let alertmanager_tree = include_alertmanager(&mut config, &tree, &mut files, &mut problems, &mut warnings);
     files.extend(rule_files.iter().map(|p| FileRead::now(p)));
     let own_jobs = config.scrape_configs.len();
     let (scrape_files, missing) =
@@ -276,6 +281,7 @@ fn include_alertmanager(
     tree: &Tree,
     files: &mut Vec<FileRead>,
     problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
 ) -> Option<Tree> {
     let path = config.alertmanager_file.clone();
     if path.as_os_str().is_empty() {
@@ -293,8 +299,10 @@ fn include_alertmanager(
     problems.extend(parse_problems);
     problems.extend(decode_problems);
     let decoded = decoded.filter(|_| clean)?;
-    let mut found = Problems::default();
+    let (mut found, mut doubts) = (Problems::default(), Problems::default());
     decoded.validate("", &mut found);
+    decoded.doubts("", &mut doubts);
+    warnings.extend(included.locate(doubts));
     let valid = found.is_empty();
     problems.extend(included.locate(found));
     if valid && config.alertmanager.is_none() {
@@ -415,7 +423,7 @@ mod tests {
         assert_eq!(loaded.rule_files, [dir.path().join("r1.yml"), dir.path().join("r2.yml")]);
         assert_eq!(loaded.files.len(), 4);
         let module = loaded.config.probes[0].module(&loaded.config.probe_modules).unwrap();
-        assert_eq!(module.http.tls_config.ca_file, dir.path().join("ca.pem"));
+        assert_eq!(module.http.tls_config.ca_file, Some(dir.path().join("ca.pem")));
 
         write("bb.yml", "modules:\n  web:\n    prober: http\n    http:\n      method: 'A B'\n");
         let problems = load(Some(&dir.path().join("c.yml"))).unwrap_err();

@@ -17,6 +17,7 @@ pub mod glob;
 pub mod global;
 pub mod host;
 pub mod http_client;
+pub mod inhibit;
 pub mod load;
 pub mod logs;
 pub mod notify;

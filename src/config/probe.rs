@@ -1,7 +1,7 @@
 //! `probes:` — campanile's own short list — and `probe_modules:`, the `modules` of a blackbox.yml.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -148,18 +148,9 @@ impl ProbeModule {
 
     /// Makes the paths of its files relative to `dir`.
     pub fn resolve_paths(&mut self, dir: &Path) {
-        for path in self.file_paths_mut() {
-            if !path.as_os_str().is_empty() {
-                *path = dir.join(&*path);
-            }
-        }
-    }
-
-    fn file_paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        let mut all = self.http.file_paths_mut();
-        all.extend(self.tcp.tls_config.file_paths_mut());
-        all.extend(self.dns.tls_config.file_paths_mut());
-        all
+        self.http.resolve_paths(dir);
+        self.tcp.tls_config.resolve_paths(dir);
+        self.dns.tls_config.resolve_paths(dir);
     }
 
     /// Checks what types cannot.
@@ -247,12 +238,13 @@ impl Probe {
 
     /// Makes the paths of its files relative to `dir`.
     pub fn resolve_paths(&mut self, dir: &Path) {
-        let mut all: Vec<&mut PathBuf> = Vec::new();
-        all.extend(self.http.iter_mut().flat_map(HttpModule::file_paths_mut));
-        all.extend(self.tcp.iter_mut().flat_map(|o| o.tls_config.file_paths_mut()));
-        all.extend(self.dns.iter_mut().flat_map(|o| o.tls_config.file_paths_mut()));
-        for path in all.into_iter().filter(|p| !p.as_os_str().is_empty()) {
-            *path = dir.join(&*path);
+        if let Some(http) = &mut self.http {
+            http.resolve_paths(dir);
+        }
+        let tcp = self.tcp.as_mut().map(|o| &mut o.tls_config);
+        let dns = self.dns.as_mut().map(|o| &mut o.tls_config);
+        for tls in tcp.into_iter().chain(dns) {
+            tls.resolve_paths(dir);
         }
     }
 

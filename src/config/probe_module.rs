@@ -1,10 +1,11 @@
 //! The options of each prober, as blackbox_exporter spells them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::config::http_client::{Authorization, BasicAuth, HttpClientConfig, TlsConfig};
 use crate::config::{ByteSize, Problems, Secret, Unsupported};
 use crate::text::go_regex::GoRegex;
 
@@ -33,119 +34,6 @@ pub enum IpProtocol {
     /// IPv6, blackbox_exporter's default; IPv4 follows unless `ip_protocol_fallback` is off.
     #[default]
     Ip6,
-}
-
-/// TLS versions as Prometheus spells them.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// Too old for this program; asking for at least this means TLS 1.2.
-    #[serde(rename = "TLS10")]
-    Tls10,
-    /// Too old for this program; asking for at least this means TLS 1.2.
-    #[serde(rename = "TLS11")]
-    Tls11,
-    /// TLS 1.2.
-    #[serde(rename = "TLS12")]
-    Tls12,
-    /// TLS 1.3.
-    #[serde(rename = "TLS13")]
-    Tls13,
-}
-
-/// `tls_config` of a prober.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProbeTls {
-    /// Certificates of authorities, in place of the built-in ones.
-    pub ca: String,
-    /// The same from a file, read at each run.
-    pub ca_file: PathBuf,
-    /// Certificate shown to the server.
-    pub cert: String,
-    /// The same from a file, read at each run.
-    pub cert_file: PathBuf,
-    /// Its key.
-    pub key: Secret,
-    /// The same from a file, read at each run.
-    pub key_file: PathBuf,
-    /// The name the server's certificate must be for, where it is not the target's.
-    pub server_name: String,
-    /// Whether any certificate will do.
-    pub insecure_skip_verify: bool,
-    /// The oldest version allowed.
-    pub min_version: Option<TlsVersion>,
-    /// The newest version allowed.
-    pub max_version: Option<TlsVersion>,
-}
-
-impl ProbeTls {
-    /// The paths of its files.
-    pub fn file_paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        vec![&mut self.ca_file, &mut self.cert_file, &mut self.key_file]
-    }
-
-    /// Checks what types cannot.
-    pub fn validate(&self, path: &str, problems: &mut Problems) {
-        let set = |p: &PathBuf| !p.as_os_str().is_empty();
-        for (key, text, file) in [
-            ("ca", !self.ca.is_empty(), set(&self.ca_file)),
-            ("cert", !self.cert.is_empty(), set(&self.cert_file)),
-            ("key", !self.key.is_empty(), set(&self.key_file)),
-        ] {
-            if text && file {
-                problems.add(format!("{path}.{key}"), format!("is given twice, also as {key}_file; remove one"));
-            }
-        }
-        if (!self.cert.is_empty() || set(&self.cert_file)) != (!self.key.is_empty() || set(&self.key_file)) {
-            problems.add(path, "a client certificate needs both cert (or cert_file) and key (or key_file)");
-        }
-        if let (Some(min), Some(max)) = (self.min_version, self.max_version)
-            && min > max
-        {
-            problems.add(format!("{path}.max_version"), "is older than min_version");
-        }
-        if self.max_version.is_some_and(|v| v < TlsVersion::Tls12) {
-            problems
-                .add(format!("{path}.max_version"), "TLS below 1.2 is known but not supported by campanile; use TLS12");
-        }
-    }
-}
-
-/// User and password for a request.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProbeBasicAuth {
-    /// The user.
-    pub username: String,
-    /// The same from a file.
-    pub username_file: PathBuf,
-    /// The password.
-    pub password: Secret,
-    /// The same from a file, read at each run.
-    pub password_file: PathBuf,
-}
-
-/// The `Authorization` header of a request.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProbeAuthorization {
-    /// Its first word.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The rest.
-    pub credentials: Secret,
-    /// The rest from a file, read at each run.
-    pub credentials_file: PathBuf,
-}
-
-impl Default for ProbeAuthorization {
-    fn default() -> Self {
-        ProbeAuthorization {
-            kind: "Bearer".to_owned(),
-            credentials: Secret::default(),
-            credentials_file: PathBuf::new(),
-        }
-    }
 }
 
 /// A check of one header.
@@ -188,11 +76,11 @@ pub struct HttpModule {
     pub enable_http3: Unsupported,
     pub follow_redirects: bool,
     pub no_follow_redirects: bool,
-    pub basic_auth: Option<ProbeBasicAuth>,
-    pub authorization: Option<ProbeAuthorization>,
-    pub bearer_token: Secret,
-    pub bearer_token_file: PathBuf,
-    pub tls_config: ProbeTls,
+    pub basic_auth: Option<BasicAuth>,
+    pub authorization: Option<Authorization>,
+    pub bearer_token: Option<Secret>,
+    pub bearer_token_file: Option<PathBuf>,
+    pub tls_config: TlsConfig,
     pub oauth2: Unsupported,
     pub proxy_url: Unsupported,
     pub no_proxy: Unsupported,
@@ -231,9 +119,9 @@ impl Default for HttpModule {
             no_follow_redirects: false,
             basic_auth: None,
             authorization: None,
-            bearer_token: Secret::default(),
-            bearer_token_file: PathBuf::new(),
-            tls_config: ProbeTls::default(),
+            bearer_token: None,
+            bearer_token_file: None,
+            tls_config: TlsConfig::default(),
             oauth2: Unsupported,
             proxy_url: Unsupported,
             no_proxy: Unsupported,
@@ -246,18 +134,34 @@ impl Default for HttpModule {
 }
 
 impl HttpModule {
-    /// The paths of its files.
-    pub fn file_paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        let mut all = vec![&mut self.body_file, &mut self.bearer_token_file];
-        all.extend(self.basic_auth.iter_mut().flat_map(|b| [&mut b.username_file, &mut b.password_file]));
-        all.extend(self.authorization.iter_mut().map(|a| &mut a.credentials_file));
-        all.extend(self.tls_config.file_paths_mut());
-        all
+    /// Authentication and TLS, in the form that is shared with scraping.
+    pub fn http_client(&self) -> HttpClientConfig {
+        HttpClientConfig {
+            basic_auth: self.basic_auth.clone(),
+            authorization: self.authorization.clone(),
+            bearer_token: self.bearer_token.clone(),
+            bearer_token_file: self.bearer_token_file.clone(),
+            tls_config: Some(self.tls_config.clone()),
+            ..HttpClientConfig::default()
+        }
+    }
+
+    /// Makes the paths of its files relative to `dir`.
+    pub fn resolve_paths(&mut self, dir: &Path) {
+        if !self.body_file.as_os_str().is_empty() {
+            self.body_file = dir.join(&self.body_file);
+        }
+        let mut http = self.http_client();
+        http.resolve_paths(dir);
+        self.basic_auth = http.basic_auth;
+        self.authorization = http.authorization;
+        self.bearer_token_file = http.bearer_token_file;
+        self.tls_config = http.tls_config.unwrap_or_default();
     }
 
     /// Checks what types cannot.
     pub fn validate(&self, path: &str, problems: &mut Problems) {
-        self.tls_config.validate(&format!("{path}.tls_config"), problems);
+        self.http_client().validate(path, problems);
         for (i, code) in self.valid_status_codes.iter().enumerate() {
             if !(100..=999).contains(code) {
                 problems.add(format!("{path}.valid_status_codes[{i}]"), format!("{code} is not an HTTP status"));
@@ -304,11 +208,6 @@ impl HttpModule {
         }
         if !self.body.is_empty() && !self.body_file.as_os_str().is_empty() {
             problems.add(format!("{path}.body_file"), "is given beside body; remove one");
-        }
-        let bearer = !self.bearer_token.is_empty() || !self.bearer_token_file.as_os_str().is_empty();
-        if usize::from(self.basic_auth.is_some()) + usize::from(self.authorization.is_some()) + usize::from(bearer) > 1
-        {
-            problems.add(path, "only one of basic_auth, authorization and bearer_token can be given");
         }
         if self.fail_if_ssl && self.fail_if_not_ssl {
             problems.add(format!("{path}.fail_if_not_ssl"), "together with fail_if_ssl nothing can succeed");
@@ -366,7 +265,7 @@ pub struct TcpModule {
     /// Whether the connection begins with TLS.
     pub tls: bool,
     /// How.
-    pub tls_config: ProbeTls,
+    pub tls_config: TlsConfig,
 }
 
 impl Default for TcpModule {
@@ -377,7 +276,7 @@ impl Default for TcpModule {
             source_ip_address: Unsupported,
             query_response: Vec::new(),
             tls: false,
-            tls_config: ProbeTls::default(),
+            tls_config: TlsConfig::default(),
         }
     }
 }
@@ -475,7 +374,7 @@ pub struct DnsModule {
     pub source_ip_address: Unsupported,
     pub transport_protocol: DnsTransport,
     pub dns_over_tls: bool,
-    pub tls_config: ProbeTls,
+    pub tls_config: TlsConfig,
     pub query_name: String,
     pub query_type: String,
     pub query_class: String,
@@ -494,7 +393,7 @@ impl Default for DnsModule {
             source_ip_address: Unsupported,
             transport_protocol: DnsTransport::Udp,
             dns_over_tls: false,
-            tls_config: ProbeTls::default(),
+            tls_config: TlsConfig::default(),
             query_name: String::new(),
             query_type: "ANY".to_owned(),
             query_class: "IN".to_owned(),

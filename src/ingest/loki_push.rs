@@ -89,32 +89,13 @@ impl PushSink for ToBatch<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
     use std::sync::Arc;
 
     use super::*;
     use crate::config::logs::LogLimits;
     use crate::exec::clock::ManualClock;
-    use crate::logs::{Direction, Options, ScanRequest, Selection, Store};
-
-    fn lines(store: &Store) -> Vec<String> {
-        let request = ScanRequest {
-            selection: Selection::Matchers(vec![]),
-            start_ns: 0,
-            end_ns: i64::MAX,
-            direction: Direction::Forward,
-            filters: vec![],
-            limit: None,
-        };
-        let mut lines = Vec::new();
-        store
-            .scan(&request, &mut |e| {
-                lines.push(e.line.to_owned());
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-        lines
-    }
+    use crate::ingest::stored::lines;
+    use crate::logs::{Options, Store};
 
     #[test]
     fn statuses_and_texts() {

@@ -11,6 +11,8 @@ pub mod otlp_metrics;
 pub mod push_error;
 pub mod remote_write;
 mod sender_rate;
+#[cfg(test)]
+mod stored;
 pub mod syslog;
 
 use std::sync::Arc;

@@ -122,12 +122,12 @@ fn try_push(intake: &Intake, fields: &Request, request: &LogRequest<'_>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
     use std::sync::Arc;
 
     use super::*;
     use crate::config::logs::LogLimits;
-    use crate::logs::{Direction, Options, ScanRequest, Selection, Store};
+    use crate::ingest::stored::entries;
+    use crate::logs::{Options, Store};
 
     #[test]
     fn good_lines_are_kept_and_bad_ones_named() {
@@ -143,22 +143,10 @@ mod tests {
         let error = push(&intake, &fields, &request).unwrap_err();
         assert_eq!(error.status, 400);
         assert!(error.message.contains("line 3: ") && error.message.contains("line 4: "), "{}", error.message);
-        let request = ScanRequest {
-            selection: Selection::Matchers(vec![]),
-            start_ns: 0,
-            end_ns: i64::MAX,
-            direction: Direction::Forward,
-            filters: vec![],
-            limit: None,
-        };
-        let snapshot = intake.store().snapshot();
-        let mut found = Vec::new();
-        snapshot
-            .scan(&request, &mut |e| {
-                found.push((e.line.to_owned(), snapshot.labels(e.stream), e.metadata.value("user_id").to_owned()));
-                ControlFlow::Continue(())
-            })
-            .unwrap();
+        let found: Vec<_> = entries(intake.store())
+            .into_iter()
+            .map(|(_, line, labels, metadata)| (line, labels, metadata.value("user_id").to_owned()))
+            .collect();
         let labels = |pairs: &[(&str, &str)]| Labels::from_pairs(pairs.iter().copied());
         let expected = [
             ("one".to_owned(), labels(&[("app", "a"), ("service_name", "a"), ("zone_name", "z")]), "7".to_owned()),

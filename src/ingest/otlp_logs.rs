@@ -179,12 +179,12 @@ fn add_record(
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
     use std::sync::Arc;
 
     use super::*;
     use crate::config::logs::LogLimits;
-    use crate::logs::{Direction, Options, ScanRequest, Selection, Store};
+    use crate::ingest::stored::entries;
+    use crate::logs::{Options, Store};
     use crate::model::Labels;
 
     #[test]
@@ -206,22 +206,7 @@ mod tests {
         let refused = push(&intake, &OtlpConfig::default(), Form::Json, &request).unwrap().unwrap();
         assert_eq!(refused.records, 1);
         assert!(refused.message.contains("too new"), "{}", refused.message);
-        let request = ScanRequest {
-            selection: Selection::Matchers(vec![]),
-            start_ns: 0,
-            end_ns: i64::MAX,
-            direction: Direction::Forward,
-            filters: vec![],
-            limit: None,
-        };
-        let snapshot = intake.store().snapshot();
-        let mut found = Vec::new();
-        snapshot
-            .scan(&request, &mut |e| {
-                found.push((e.timestamp, e.line.to_owned(), snapshot.labels(e.stream), e.metadata.clone()));
-                ControlFlow::Continue(())
-            })
-            .unwrap();
+        let found = entries(intake.store());
         let stream = Labels::from_pairs([("service_name", "shop"), ("k8s_pod_name", "p-1")]);
         let shared = [("host_arch", "arm"), ("scope_name", "lib"), ("scope_version", "2")];
         let first = Labels::from_pairs(shared.into_iter().chain([

@@ -11,7 +11,7 @@ use super::endpoint::endpoints;
 use super::metrics;
 use super::queue::CAPACITY;
 use super::send_loop::{self, Manner, Outbox};
-use crate::config::http_client::client::{ClientError, build};
+use crate::config::http_client::client::{ClientError, HttpClient};
 use crate::config::outside::{Outside, OutsideAlertmanagers};
 use crate::config::relabel::{Relabel, RelabelConfig, RelabelError, compile_all};
 use crate::config::scrape::NameValidation;
@@ -253,11 +253,9 @@ impl Entry {
     /// Compiles rules and makes the client.
     fn prepare(definition: Definition) -> Result<Self, PrepareError> {
         let config = &definition.config;
-        let http = config.http_client();
         let all: Vec<_> = definition.common.iter().chain(&config.alert_relabel_configs).cloned().collect();
         let manner = Manner {
-            client: build(&http, false)?,
-            http,
+            client: HttpClient::new(&config.http_client(), false)?,
             timeout: config.timeout().as_duration(),
             relabel: compile_all(&all, NameValidation::Utf8)?,
         };

@@ -3,15 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::metrics;
 use super::queue::{Queue, Waiting};
-use crate::config::http_client::HttpClientConfig;
-use crate::config::http_client::client::{ClientError, request_headers};
+use crate::config::http_client::client::{ClientError, HttpClient, chain};
 use crate::config::relabel::Relabel;
 use crate::exec::throttled_log::Throttle;
 use crate::exec::{CancellationToken, Clock};
@@ -31,8 +30,7 @@ static COMPLAINTS: Throttle = Throttle::new(10_000);
 
 /// How the Alertmanagers of one entry are spoken to.
 pub(super) struct Manner {
-    pub client: reqwest::Client,
-    pub http: HttpClientConfig,
+    pub client: HttpClient,
     pub timeout: Duration,
     pub relabel: Vec<Relabel>,
 }
@@ -194,26 +192,16 @@ async fn send(url: &str, manner: &Manner, batch: &[Waiting]) -> Result<usize, Se
     let begun = Instant::now();
     let request = manner
         .client
-        .post(url)
-        .headers(request_headers(&manner.http)?)
+        .request(Method::POST, url)
+        .await?
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .timeout(manner.timeout)
         .body(body);
     let answer = request.send().await;
     metrics::LATENCY.with_label_values(&[url]).observe(begun.elapsed().as_secs_f64());
     let status = answer.map_err(|e| SendError::Http(chain(&e.without_url())))?.status();
+    manner.client.note_status(status).await;
     if status.is_success() { Ok(sent) } else { Err(SendError::Status(status)) }
-}
-
-/// An error with the errors below it, which tell the actual cause.
-fn chain(e: &reqwest::Error) -> String {
-    let mut text = e.to_string();
-    let mut next = std::error::Error::source(e);
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// An alert as Alertmanager's API takes it; nothing if relabelling drops it.

@@ -7,6 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use reqwest::Url;
 
+use crate::config::http_client::client;
 use crate::config::probe_module::HttpModule;
 use crate::probe::{Failure, Question};
 
@@ -41,44 +42,13 @@ fn check_scheme(url: &Url) -> Result<(), Failure> {
     }
 }
 
-async fn secret_file(path: &std::path::Path) -> Result<String, Failure> {
-    match tokio::fs::read_to_string(path).await {
-        Ok(text) => Ok(text.trim().to_owned()),
-        Err(e) => Err(Failure(format!("{} cannot be read: {e}", path.display()))),
-    }
-}
-
 async fn authorization(url: &Url, m: &HttpModule) -> Result<Option<String>, Failure> {
-    let basic =
-        |user: &str, password: &str| base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    if let Some(auth) = &m.basic_auth {
-        let user = match auth.username_file.as_os_str().is_empty() {
-            true => auth.username.clone(),
-            false => secret_file(&auth.username_file).await?,
-        };
-        let password = match auth.password_file.as_os_str().is_empty() {
-            true => auth.password.expose().to_owned(),
-            false => secret_file(&auth.password_file).await?,
-        };
-        return Ok(Some(format!("Basic {}", basic(&user, &password))));
+    let configured = client::authorization(&m.http_client()).await.map_err(|e| Failure(e.to_string()))?;
+    if configured.is_some() || (url.username().is_empty() && url.password().is_none()) {
+        return Ok(configured);
     }
-    if let Some(auth) = &m.authorization {
-        let credentials = match auth.credentials_file.as_os_str().is_empty() {
-            true => auth.credentials.expose().to_owned(),
-            false => secret_file(&auth.credentials_file).await?,
-        };
-        return Ok(Some(format!("{} {credentials}", auth.kind)));
-    }
-    if !m.bearer_token_file.as_os_str().is_empty() {
-        return Ok(Some(format!("Bearer {}", secret_file(&m.bearer_token_file).await?)));
-    }
-    if !m.bearer_token.is_empty() {
-        return Ok(Some(format!("Bearer {}", m.bearer_token.expose())));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Ok(Some(format!("Basic {}", basic(url.username(), url.password().unwrap_or("")))));
-    }
-    Ok(None)
+    let pair = format!("{}:{}", url.username(), url.password().unwrap_or_default());
+    Ok(Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))))
 }
 
 impl Outgoing {
@@ -212,7 +182,7 @@ mod tests {
         let mut module = ProbeModule::of(ProbeKind::Http);
         module.http.method = "POST".into();
         module.http.body = "x".into();
-        module.http.bearer_token = crate::config::Secret::new("t");
+        module.http.bearer_token = Some(crate::config::Secret::new("t"));
         let q = Question {
             module: &module,
             target: "http://a/x?y=1",

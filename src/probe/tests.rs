@@ -139,7 +139,7 @@ async fn tls_certificates() {
     assert_eq!(seen, Some("2050-01-01T00:00:00Z"));
 
     let mut trusting = module("prober: http\nhttp: {preferred_ip_protocol: ip4}\n");
-    trusting.http.tls_config.ca = cert.pem();
+    trusting.http.tls_config.ca = Some(cert.pem());
     let r = ask(&trusting, &target).await;
     assert!(r.success, "{:?}", r.failure);
     assert_eq!(gauge(&r, "probe_ssl_earliest_cert_expiry"), Some(2_524_608_000.0));

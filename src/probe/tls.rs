@@ -2,19 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerified;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
-use crate::config::probe_module::{ProbeTls, TlsVersion};
+use crate::config::http_client::TlsConfig;
+use crate::config::http_client::client::ClientError;
+use crate::config::http_client::tls::{self as client_tls, Judge, Judged, TlsMaterial, WebJudge};
 use crate::probe::Failure;
 use crate::probe::result::Recorder;
 
@@ -30,15 +29,12 @@ struct Shown {
 /// Verifies as configured and keeps what was shown.
 #[derive(Debug)]
 struct Recording {
-    inner: Option<Arc<WebPkiServerVerifier>>,
-    /// Own authorities; a server may show one of them itself.
-    own: Vec<CertificateDer<'static>>,
-    provider: Arc<CryptoProvider>,
+    inner: Option<WebJudge>,
     shown: Arc<Mutex<Shown>>,
 }
 
-impl ServerCertVerifier for Recording {
-    fn verify_server_cert(
+impl Judge for Recording {
+    fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -50,41 +46,10 @@ impl ServerCertVerifier for Recording {
             let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
             shown.chain = std::iter::once(leaf).chain(intermediates).map(|c| c.clone().into_owned()).collect();
         }
-        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
-        if self.own.iter().any(|c| c.as_ref() == leaf.as_ref()) {
-            // The very certificate is trusted, which the chain builder does not accept for an authority.
-            let parsed = rustls::server::ParsedCertificate::try_from(leaf)?;
-            rustls::client::verify_server_name(&parsed, name)?;
-            return match validity(leaf) {
-                Some((from, to)) if (from..=to).contains(&(now.as_secs() as i64)) => {
-                    Ok(ServerCertVerified::assertion())
-                }
-                Some(_) | None => Err(rustls::CertificateError::Expired.into()),
-            };
+        match &self.inner {
+            Some(inner) => inner.judge(leaf, intermediates, name, ocsp, now),
+            None => Ok(ServerCertVerified::assertion()),
         }
-        inner.verify_server_cert(leaf, intermediates, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -101,7 +66,7 @@ pub struct Session {
 /// The certificates that were shown are noted for the log line, also when the handshake failed because of them.
 pub async fn connect(
     tcp: TcpStream,
-    options: &ProbeTls,
+    options: &TlsConfig,
     name: &str,
     alpn: &[&[u8]],
     r: &mut Recorder,
@@ -109,87 +74,32 @@ pub async fn connect(
     let shown = Arc::new(Mutex::new(Shown::default()));
     let (mut config, own) = client_config(options, shown.clone()).await?;
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
-    let name = if options.server_name.is_empty() { name } else { &options.server_name };
+    let name = options.server_name.as_deref().filter(|n| !n.is_empty()).unwrap_or(name);
     let server = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
         .map_err(|_| Failure(format!("{name:?} is not a name a certificate can be for")))?;
     r.now("shaking hands (TLS)");
     let connected = TlsConnector::from(Arc::new(config)).connect(server, tcp).await;
     note_certificate(&shown, r);
     let stream = connected.map_err(|e| Failure(format!("TLS handshake failed: {e}")))?;
-    Ok(Session { stream, shown, own, verified: !options.insecure_skip_verify })
+    Ok(Session { stream, shown, own, verified: options.insecure_skip_verify != Some(true) })
 }
 
 async fn client_config(
-    options: &ProbeTls,
+    options: &TlsConfig,
     shown: Arc<Mutex<Shown>>,
 ) -> Result<(ClientConfig, Vec<CertificateDer<'static>>), Failure> {
-    let provider = Arc::new(ring::default_provider());
-    let mut own = Vec::new();
-    let ca = text_or_file(&options.ca, &options.ca_file).await?;
-    let mut roots = RootCertStore::empty();
-    match &ca {
-        Some(pem) => {
-            for cert in CertificateDer::pem_slice_iter(pem) {
-                let cert = cert.map_err(|e| Failure(format!("the authorities of tls_config cannot be read: {e}")))?;
-                roots
-                    .add(cert.clone())
-                    .map_err(|e| Failure(format!("an authority of tls_config cannot be used: {e}")))?;
-                own.push(cert);
-            }
-            if roots.is_empty() {
-                return Err(Failure::new("the authorities of tls_config hold no certificate"));
-            }
-        }
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    }
-    let inner = if options.insecure_skip_verify {
-        None
-    } else {
-        let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-        Some(built.map_err(|e| Failure(format!("tls_config cannot be used: {e}")))?)
+    let failed = |e: ClientError| Failure(e.to_string());
+    let config = options.clone();
+    let read = tokio::task::spawn_blocking(move || TlsMaterial::read(Some(&config))).await;
+    let material = read.map_err(|e| Failure(format!("the certificates could not be read: {e}")))?.map_err(failed)?;
+    let own = client_tls::authorities(&material).map_err(failed)?;
+    let inner = match options.insecure_skip_verify {
+        Some(true) => None,
+        _ => Some(WebJudge::new(own.clone()).map_err(failed)?),
     };
-    let verifier = Recording { inner, own: own.clone(), provider: provider.clone(), shown };
-    let versions: Vec<&'static rustls::SupportedProtocolVersion> =
-        [(TlsVersion::Tls12, &rustls::version::TLS12), (TlsVersion::Tls13, &rustls::version::TLS13)]
-            .into_iter()
-            .filter(|(v, _)| options.min_version.is_none_or(|m| *v >= m) && options.max_version.is_none_or(|m| *v <= m))
-            .map(|(_, v)| v)
-            .collect();
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions)
-        .map_err(|e| Failure(format!("tls_config allows no TLS version: {e}")))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
-    let cert = text_or_file(&options.cert, &options.cert_file).await?;
-    let key = text_or_file(options.key.expose(), &options.key_file).await?;
-    let config = match (cert, key) {
-        (Some(cert), Some(key)) => {
-            let chain: Vec<_> = CertificateDer::pem_slice_iter(&cert)
-                .collect::<Result<_, _>>()
-                .map_err(|e| Failure(format!("the client certificate of tls_config cannot be read: {e}")))?;
-            let key = PrivateKeyDer::from_pem_slice(&key)
-                .map_err(|_| Failure::new("the client key of tls_config cannot be read: it is not a PEM key"))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|e| Failure(format!("the client certificate of tls_config cannot be used: {e}")))?
-        }
-        _ => builder.with_no_client_auth(),
-    };
-    Ok((config, own))
-}
-
-/// The bytes of an inline text or of a file; nothing if neither is given.
-async fn text_or_file(text: &str, file: &std::path::Path) -> Result<Option<Vec<u8>>, Failure> {
-    if !text.is_empty() {
-        return Ok(Some(text.as_bytes().to_vec()));
-    }
-    if file.as_os_str().is_empty() {
-        return Ok(None);
-    }
-    match tokio::fs::read(file).await {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) => Err(Failure(format!("{} cannot be read: {e}", file.display()))),
-    }
+    let verifier = Judged::new(Recording { inner, shown });
+    let made = client_tls::with_verifier(options, &material, Arc::new(verifier)).map_err(failed)?;
+    Ok((made, own))
 }
 
 /// What is to be told about a session; outlives the stream, which HTTP takes for itself.
@@ -229,7 +139,7 @@ impl CipherRecord {
             r.set_with("probe_tls_cipher_info", &[("cipher", &self.cipher)], 1.0);
         }
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let earliest = shown.chain.iter().filter_map(validity).map(|(_, to)| to).min();
+        let earliest = shown.chain.iter().filter_map(client_tls::validity).map(|(_, to)| to).min();
         if let Some(earliest) = earliest {
             r.set("probe_ssl_earliest_cert_expiry", earliest as f64);
         }
@@ -248,13 +158,6 @@ impl CipherRecord {
             r.set_with("probe_ssl_last_chain_info", &labels, 1.0);
         }
     }
-}
-
-/// Not before and not after, as Unix time.
-fn validity(der: &CertificateDer<'_>) -> Option<(i64, i64)> {
-    let (_, cert) = X509Certificate::from_der(der).ok()?;
-    let v = cert.validity();
-    Some((v.not_before.timestamp(), v.not_after.timestamp()))
 }
 
 /// When the chain from the leaf to its authority expires: the earliest end along the issuers.

@@ -248,6 +248,13 @@ impl Sample<'_> {
     }
 }
 
+fn metadata(cache: &mut SeriesCache, family: &[u8], change: impl FnOnce(&mut crate::model::Metadata)) {
+    // A family whose name is not UTF-8 has no sample that could be stored; it fails the scrape there.
+    if let Ok(family) = std::str::from_utf8(family) {
+        cache.change_metadata(family, change);
+    }
+}
+
 /// The body while it is read.
 struct Batch<'s, 'a, 'r> {
     scrape: &'s Scrape<'s>,
@@ -271,25 +278,19 @@ impl<'r> Batch<'_, '_, 'r> {
                         Sample { value: Value::Histogram(&h.histogram), timestamp: h.timestamp, start: h.start };
                     self.series(cache, (h.raw, MetricType::Histogram), &sample, &h.exemplars)?;
                 }
-                Entry::Type(family, t) => self.metadata(cache, family, |m| m.metric_type = t),
-                Entry::Help(family, help) => self.metadata(cache, family, |m| {
+                Entry::Type(family, t) => metadata(cache, family, |m| m.metric_type = t),
+                Entry::Help(family, help) => metadata(cache, family, |m| {
                     if m.help != help {
                         m.help = help.into_owned();
                     }
                 }),
-                Entry::Unit(family, unit) => self.metadata(cache, family, |m| m.unit = unit.into_owned()),
+                Entry::Unit(family, unit) => metadata(cache, family, |m| m.unit = unit.into_owned()),
             }
         }
-        Ok(())
-    }
-
-    fn metadata(&mut self, cache: &mut SeriesCache, family: &[u8], change: impl FnOnce(&mut crate::model::Metadata)) {
-        // A family whose name is not UTF-8 has no sample that could be stored; it fails the scrape there.
-        if let Ok(family) = std::str::from_utf8(family)
-            && let Some(m) = cache.change_metadata(family, change)
-        {
+        for (family, m) in cache.untold_metadata() {
             self.app.metadata(family, m);
         }
+        Ok(())
     }
 
     fn series(

@@ -3,7 +3,7 @@
 //! Two texts may be one series (labels in another order, or made equal by relabelling), so texts point to states and states are
 //! found by reference. A series is alive from its first stored sample until its staleness marker.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::Xxh3Default;
@@ -56,6 +56,8 @@ pub struct SeriesCache {
     states: Vec<SeriesState>,
     by_reference: HashMap<SeriesRef, u32>,
     metadata: HashMap<String, Metadata>,
+    /// Families whose metadata the store has not been told yet.
+    untold: BTreeSet<String>,
     scrape: u64,
 }
 
@@ -146,8 +148,9 @@ impl SeriesCache {
         due.filter_map(|(i, _)| u32::try_from(i).ok()).collect()
     }
 
-    /// After a good scrape is stored: what it brought is alive, the rest is not; long unseen texts are forgotten.
+    /// After a good scrape is stored: what it brought is alive, the rest is not; long unseen texts are forgotten; the store knows all metadata.
     pub fn settle(&mut self) {
+        self.untold.clear();
         let now = self.scrape;
         for s in &mut self.states {
             s.alive = s.tracked == now;
@@ -198,20 +201,25 @@ impl SeriesCache {
         self.by_reference = self.states.iter().zip(0u32..).map(|(s, i)| (s.reference, i)).collect();
     }
 
-    /// Changes the metadata of a family; the new metadata if it differs from before.
-    pub fn change_metadata(&mut self, family: &str, change: impl FnOnce(&mut Metadata)) -> Option<&Metadata> {
-        if !self.metadata.contains_key(family) {
-            if self.metadata.len() >= MAX_FAMILIES {
-                return None;
-            }
-            let m = self.metadata.entry(family.to_owned()).or_default();
+    /// Changes the metadata of a family. Type, help and unit come one by one, so that the store is told after the whole body.
+    pub fn change_metadata(&mut self, family: &str, change: impl FnOnce(&mut Metadata)) {
+        if let Some(m) = self.metadata.get_mut(family) {
+            let before = m.clone();
             change(m);
-            return Some(m);
+            if *m == before {
+                return;
+            }
+        } else if self.metadata.len() < MAX_FAMILIES {
+            change(self.metadata.entry(family.to_owned()).or_default());
+        } else {
+            return;
         }
-        let m = self.metadata.get_mut(family)?;
-        let before = m.clone();
-        change(m);
-        if *m == before { None } else { Some(&*m) }
+        self.untold.insert(family.to_owned());
+    }
+
+    /// Families that changed since [`SeriesCache::settle`].
+    pub fn untold_metadata(&self) -> impl Iterator<Item = (&str, &Metadata)> {
+        self.untold.iter().filter_map(|f| Some((f.as_str(), self.metadata.get(f)?)))
     }
 
     /// All metadata the target gave.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use reqwest::Method;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
 
-use crate::config::http_client::HttpClientConfig;
-use crate::config::http_client::client::{ClientError, build, request_headers};
+use crate::config::http_client::client::{ClientError, HttpClient, chain};
 use crate::config::scrape::ScrapeJob;
 use crate::wire::exposition::content_type::ContentTypeError;
 use crate::wire::exposition::{Format, format_of};
@@ -46,22 +46,9 @@ pub enum FetchError {
     InProcess,
 }
 
-/// An error with the errors below it, which tell the actual cause.
-fn chain(e: &reqwest::Error) -> String {
-    let mut text = e.to_string();
-    let mut next = std::error::Error::source(e);
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}
-
 /// What all targets of a job share: one client (connections, TLS), headers, limits.
 pub struct JobClient {
-    client: reqwest::Client,
-    http: HttpClientConfig,
+    client: HttpClient,
     accept: HeaderValue,
     compression: bool,
     fallback: Option<Format>,
@@ -73,8 +60,7 @@ impl JobClient {
     /// Makes the client of a job; reads certificates.
     pub fn new(job: &ScrapeJob) -> Result<Self, ClientError> {
         Ok(JobClient {
-            client: build(&job.http, job.enable_compression)?,
-            http: job.http.clone(),
+            client: HttpClient::new(&job.http, job.enable_compression)?,
             accept: HeaderValue::from_str(&job.accept).map_err(|_| ClientError::Header("Accept".to_owned()))?,
             compression: job.enable_compression,
             fallback: job.fallback,
@@ -94,14 +80,15 @@ impl JobClient {
         let http = |e: reqwest::Error| FetchError::Http(chain(&e));
         let mut request = self
             .client
-            .get(url)
-            .headers(request_headers(&self.http)?)
+            .request(Method::GET, url)
+            .await?
             .header(ACCEPT, self.accept.clone())
             .header("X-Prometheus-Scrape-Timeout-Seconds", timeout.as_secs_f64().to_string());
         if !self.compression {
             request = request.header(ACCEPT_ENCODING, "identity");
         }
         let response = request.send().await.map_err(http)?;
+        self.client.note_status(response.status()).await;
         if response.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }

@@ -142,6 +142,9 @@ async fn series_that_vanish_and_targets_that_fail_go_stale() {
     assert_eq!(values(&b.db, "scrape_series_added"), ["3", "0", "0", "0", "0"]);
     let metadata = b.handle.metadata();
     assert_eq!((metadata[0].metric.as_str(), metadata[0].metadata.help.as_str()), ("a", "Words."));
+    // Help and type come in lines of their own and are one version.
+    let known = b.db.metadata(Some("a"), 9);
+    assert!(known.len() == 1 && known[0].1 == [metadata[0].metadata.clone()], "{known:?}");
     b.handle.stop().await;
     assert_eq!(values(&b.db, "up").len(), 5, "stopping the process writes no markers");
 }

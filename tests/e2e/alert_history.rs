@@ -147,6 +147,13 @@ alertmanager:
         "campanile_rules_alert_transitions_total{to=\"firing\"} >= 2",
         "min_over_time(campanile_history_lines_dropped_total[5m]) == 0 or absent(campanile_history_lines_dropped_total)",
         "campanile_alerting_suppressed_total{by=\"inhibition\"} >= 1",
+        "campanile_alerting_alert_transitions_total{to=\"firing\",because=\"posted\"} == 3",
+        "campanile_alerting_suppression_changes_total{by=\"inhibition\",change=\"began\"} >= 1",
+        "campanile_alerting_suppression_changes_total{by=\"inhibition\",change=\"ended\"} >= 1",
+        "campanile_alerting_suppression_changes_total{by=\"silence\",change=\"ended\"} == 1",
+        "campanile_alerting_suppression_changes_total{by=\"time_interval\",change=\"began\"} == 1",
+        "campanile_alerting_notification_attempts_total{receiver=\"dead\",outcome=\"failed\"} >= 1",
+        "campanile_alerting_notification_attempts_total{receiver=\"hook\",outcome=\"sent\"} >= 2",
     ] {
         eventually(expr, 20, async || (!server.instant(expr).await.is_empty()).then_some(())).await;
     }

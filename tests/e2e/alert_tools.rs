@@ -225,6 +225,25 @@ fn check_config(good: &Path) {
     assert!(own.code == Some(1) && own.err.contains("bad.yml:"), "{}", own.err);
 }
 
+/// Files as people have them for Alertmanager.
+#[test]
+fn files_of_alertmanager_load_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("campanile.yml");
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/good_config");
+    let mut checked = 0;
+    for file in std::fs::read_dir(files).unwrap().map(|f| f.unwrap().path()) {
+        std::fs::write(&whole, format!("alertmanager_file: {}\n", file.display())).unwrap();
+        let out = run(CAMPANILE, &["check", "config", &whole.display().to_string()], "");
+        assert_eq!(out.code, Some(0), "{}: {} {}", file.display(), out.out, out.err);
+        let traces = std::fs::read_to_string(&file).unwrap().contains("\ntracing:");
+        let said = out.err.contains("tracing: has no effect") || out.out.contains("tracing: has no effect");
+        assert_eq!(traces, said, "{}: {} {}", file.display(), out.out, out.err);
+        checked += 1;
+    }
+    assert_eq!(checked, 2);
+}
+
 #[test]
 fn a_bad_template_is_told_with_its_place() {
     let dir = tempfile::tempdir().unwrap();

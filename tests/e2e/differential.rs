@@ -18,7 +18,7 @@ const SAMPLES: i64 = 320;
 const PACE_MS: i64 = 15_000;
 
 /// SplitMix64 (Steele, Lea, Flood, 2014).
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -29,15 +29,15 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+    pub fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
         all[self.below(all.len())]
     }
 }
@@ -288,10 +288,10 @@ impl Grammar<'_> {
     }
 }
 
-/// What an answer says: of each series its points, or the kind of error.
-type Answer = Result<BTreeMap<String, Vec<(String, String)>>, u16>;
+/// What an answer says: of each series its points (of a histogram all its numbers), or the kind of error.
+pub type Answer = Result<BTreeMap<String, Vec<(String, String)>>, u16>;
 
-async fn ask(http: &reqwest::Client, base: &str, path: &str, params: &[(&str, String)]) -> (Answer, String) {
+pub async fn ask(http: &reqwest::Client, base: &str, path: &str, params: &[(&str, String)]) -> (Answer, String) {
     let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
     let request =
         http.post(format!("{base}/api/v1/{path}")).header("content-type", "application/x-www-form-urlencoded");
@@ -301,7 +301,7 @@ async fn ask(http: &reqwest::Client, base: &str, path: &str, params: &[(&str, St
         return (Err(status), text);
     }
     let body: Value = serde_json::from_str(&text).unwrap();
-    let point = |p: &Value| (p[0].to_string(), p[1].as_str().unwrap().to_owned());
+    let point = |p: &Value| (p[0].to_string(), numbers(&p[1]));
     let mut out = BTreeMap::new();
     let result = &body["data"]["result"];
     if body["data"]["resultType"] == "scalar" {
@@ -310,23 +310,43 @@ async fn ask(http: &reqwest::Client, base: &str, path: &str, params: &[(&str, St
     }
     for s in result.as_array().unwrap() {
         // Objects of serde_json are sorted by key.
-        let points = match s.get("values") {
-            Some(values) => values.as_array().unwrap().iter().map(point).collect(),
-            None => vec![point(&s["value"])],
-        };
+        let lists = ["values", "histograms"].iter().filter_map(|k| s.get(*k)?.as_array()).flatten();
+        let single = ["value", "histogram"].iter().filter_map(|k| s.get(*k));
+        let points = lists.chain(single).map(point).collect();
         assert!(out.insert(s["metric"].to_string(), points).is_none(), "{params:?}: two series of the same labels");
     }
     (Ok(out), String::new())
 }
 
+/// A value, or all numbers of a histogram: count, sum, and of each bucket its kind of borders, borders and count.
+fn numbers(v: &Value) -> String {
+    match v {
+        Value::String(s) => s.clone(),
+        Value::Array(all) => all.iter().map(numbers).collect::<Vec<_>>().join(" "),
+        Value::Object(o) => ["count", "sum", "buckets"].map(|k| o.get(k).map_or(String::new(), numbers)).join(" "),
+        other => other.to_string(),
+    }
+}
+
 fn same_value(a: &str, b: &str) -> bool {
+    let (mut a, mut b) = (a.split_whitespace(), b.split_whitespace());
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return true,
+            (Some(x), Some(y)) if same_number(x, y) => {}
+            _ => return false,
+        }
+    }
+}
+
+fn same_number(a: &str, b: &str) -> bool {
     let (x, y): (f64, f64) = (a.parse().unwrap(), b.parse().unwrap());
     // Sums in another order, so that differences of nearly equal numbers and deviations near zero differ by what was rounded away.
     a == b || (x.is_nan() && y.is_nan()) || (x - y).abs() <= 1e-9 * x.abs().max(y.abs()).max(1e-3)
 }
 
 /// Where two answers differ.
-fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
+pub fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
     let (ours, theirs) = match (ours, theirs) {
         (Err(a), Err(b)) => return (a != b).then(|| format!("status {a}, not {b}")),
         (Ok(a), Ok(b)) => (a, b),
@@ -346,9 +366,8 @@ fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
     None
 }
 
-#[tokio::test]
-#[ignore = "needs Debian's prometheus"]
-async fn answers_are_those_of_prometheus() {
+/// Starts a Prometheus that takes remote write; gives its address, and its folder to be kept.
+pub async fn prometheus(more: &[&str]) -> (Process, String, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
     let config = dir.path().join("prometheus.yml");
@@ -360,14 +379,22 @@ async fn answers_are_those_of_prometheus() {
         format!("--web.listen-address=127.0.0.1:{port}"),
         "--web.enable-remote-write-receiver".to_owned(),
     ];
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let _prometheus = Process::start("prometheus", &args, &dir.path().join("prometheus.log"));
-    let server = Server::start("").await;
+    let args: Vec<&str> = args.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    let process = Process::start("prometheus", &args, &dir.path().join("prometheus.log"));
+    let http = reqwest::Client::new();
     eventually("Prometheus is ready", 30, async || {
-        let r = server.http.get(format!("{peer}/-/ready")).send().await.ok()?;
+        let r = http.get(format!("{peer}/-/ready")).send().await.ok()?;
         r.status().is_success().then_some(())
     })
     .await;
+    (process, peer, dir)
+}
+
+#[tokio::test]
+#[ignore = "needs Debian's prometheus"]
+async fn answers_are_those_of_prometheus() {
+    let (_prometheus, peer, _dir) = prometheus(&[]).await;
+    let server = Server::start("").await;
 
     let mut r = Random(SEED);
     // Seven seconds past a minute: subqueries step on multiples of half a minute, and their ranges must not end on one.

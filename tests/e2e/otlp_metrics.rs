@@ -294,10 +294,43 @@ async fn protobuf_and_json_become_series() {
     assert_eq!((r.status().as_u16(), r.text().await.unwrap()), (200, "{}".to_owned()));
     assert_eq!(server.instant("free_ratio").await, [(json!({"__name__": "free_ratio"}), 0.25)]);
 
-    for (content_type, body, status) in
-        [("application/json", "[]", 400), ("application/x-protobuf", "\u{1}x", 400), ("text/plain", "x", 415)]
-    {
-        let post = server.http.post(server.url("/v1/metrics")).header("content-type", content_type).body(body);
-        assert_eq!(post.send().await.unwrap().status(), status, "{content_type}");
+    // Refusals are google.rpc.Status in the form of the request.
+    for (content_type, encoding, body, status, code) in [
+        ("application/json", "identity", "[]", 400, 3),
+        ("application/json; charset=utf-8", "gzip", "no gzip", 400, 3),
+        ("application/x-protobuf", "identity", "\u{1}x", 400, 3),
+        ("application/x-protobuf", "br", "x", 400, 3),
+        ("text/plain", "identity", "x", 415, 3),
+    ] {
+        let post = server.http.post(server.url("/v1/metrics")).header("content-type", content_type);
+        let r = post.header("content-encoding", encoding).body(body).send().await.unwrap();
+        assert_eq!(r.status(), status, "{content_type} {encoding}");
+        let form =
+            if content_type.starts_with("application/json") { "application/json" } else { "application/x-protobuf" };
+        assert_eq!(r.headers()["content-type"], form, "{content_type} {encoding}");
+        let bytes = r.bytes().await.unwrap();
+        let said = if form == "application/json" {
+            let v: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            Status {
+                code: i32::try_from(v["code"].as_i64().unwrap()).unwrap(),
+                message: v["message"].as_str().unwrap().to_owned(),
+            }
+        } else {
+            Status::decode(bytes).unwrap()
+        };
+        assert!(said.code == code && said.message.len() > 5, "{content_type} {encoding}: {said:?}");
     }
+    let large = server.http.post(server.url("/v1/metrics")).header("content-type", "application/json");
+    let large = large.header("content-encoding", "gzip").body(gzip(&vec![b' '; (32 << 20) + 1]));
+    let r = large.send().await.unwrap();
+    assert_eq!(r.status(), 413);
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&r.bytes().await.unwrap()).unwrap()["code"], 8);
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
 }

@@ -64,8 +64,13 @@ mod tests {
         ];
         for (name, told, firing, resolved, send_resolved, now, want) in cases {
             let set = |s: &[u64]| s.iter().copied().collect::<BTreeSet<u64>>();
-            let entry =
-                told.map(|(f, r)| NflogEntry { told_at: 1000, firing: set(f), resolved: set(r), expires_at: i64::MAX });
+            let entry = told.map(|(f, r)| NflogEntry {
+                told_at: 1000,
+                firing: set(f),
+                resolved: set(r),
+                expires_at: i64::MAX,
+                kept: Default::default(),
+            });
             let got = decide(entry.as_ref(), &set(firing), &set(resolved), *send_resolved, 100, *now);
             assert_eq!(got, *want, "{name}");
         }

@@ -5,28 +5,29 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
+use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart};
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Identity, Tls, TlsParameters, TlsVersion};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use lettre::transport::smtp::client as smtp;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Identity, TlsParameters};
 
 use super::exchange::Exchange;
-use super::http_client::TlsMaterial;
+use super::http_client::tls_material;
 use super::http_receiver::Deps;
+use super::smtp_session::{Login, Security, Server, deliver};
 use super::webhook::{FALLBACK_HEADER, RETRY_HEADER};
 use super::{FailureReason, Notification, Notifier, SendError, secret_file};
 use crate::alerting::template_data::Data;
 use crate::alerting::templates::NotificationTemplates;
-use crate::config::notify::{DEFAULT_EMAIL_SUBJECT, EmailConfig, NotifyTlsConfig, ThreadByDate, split_host_port};
+use crate::config::Secret;
+use crate::config::http_client::tls::TlsMaterial;
+use crate::config::http_client::{TlsConfig, TlsVersion};
+use crate::config::notify::{DEFAULT_EMAIL_SUBJECT, EmailConfig, ThreadByDate, split_host_port};
 use crate::exec::Clock;
 
 /// A whole exchange with the mail server may take so long. lettre's own timeout covers only connecting, so that a server which
 /// falls silent would hold the group for ever.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// TLS from the first byte by convention.
 const SMTPS_PORT: u16 = 465;
 
@@ -127,39 +128,40 @@ impl Email {
         format!("<campanile-{hash:032x}@{domain}>")
     }
 
-    async fn transport(&self) -> Result<AsyncSmtpTransport<Tokio1Executor>, SendError> {
+    /// The server, with what is needed to speak to it. Secrets and certificates are read now.
+    async fn server(&self) -> Result<Server<'_>, SendError> {
         let c = &self.config;
         let smarthost = c.smarthost.as_deref().unwrap_or_default();
         let (host, port) = split_host_port(smarthost).ok_or_else(|| {
             SendError::permanent(FailureReason::ClientError, format!("smarthost {smarthost:?} is not host:port"))
         })?;
-        let implicit = c.force_implicit_tls.unwrap_or(port == SMTPS_PORT);
-        let tls = if implicit {
-            Tls::Wrapper(self.tls(host).await?)
-        } else if c.require_tls.unwrap_or(true) {
-            Tls::Required(self.tls(host).await?)
-        } else {
-            Tls::None
+        let security = match (c.force_implicit_tls.unwrap_or(port == SMTPS_PORT), c.require_tls.unwrap_or(true)) {
+            (true, _) => Security::Implicit(self.tls(host).await?),
+            (false, true) => Security::StartTls(self.tls(host).await?),
+            (false, false) => Security::None,
         };
-        let hello = c.hello.clone().filter(|h| !h.is_empty()).unwrap_or_else(|| "localhost".to_owned());
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-            .port(port)
-            .tls(tls)
-            .hello_name(ClientId::Domain(hello))
-            .timeout(Some(CONNECT_TIMEOUT));
-        if let Some(name) = c.auth_username.as_ref().filter(|n| !n.is_empty()) {
-            let password =
-                secret_file::secret(&self.base, c.auth_password.as_ref(), c.auth_password_file.as_deref()).await?;
-            builder = builder
-                .credentials(Credentials::new(name.clone(), password.unwrap_or_default()))
-                .authentication(vec![Mechanism::Plain, Mechanism::Login]);
-        }
-        Ok(builder.build())
+        let login = match c.auth_username.as_ref().filter(|n| !n.is_empty()) {
+            Some(name) => Some(Login {
+                username: name.clone(),
+                password: self.secret(c.auth_password.as_ref(), c.auth_password_file.as_deref()).await?,
+                secret: self.secret(c.auth_secret.as_ref(), c.auth_secret_file.as_deref()).await?,
+                identity: c.auth_identity.clone().unwrap_or_default(),
+            }),
+            None => None,
+        };
+        let hello = c.hello.as_deref().filter(|h| !h.is_empty()).unwrap_or("localhost");
+        Ok(Server { host, port, hello, security, login })
+    }
+
+    /// A secret; an empty one is none.
+    async fn secret(&self, given: Option<&Secret>, file: Option<&str>) -> Result<Option<String>, SendError> {
+        Ok(secret_file::secret(&self.base, given, file).await?.filter(|s| !s.is_empty()))
     }
 
     async fn tls(&self, host: &str) -> Result<TlsParameters, SendError> {
-        let config = self.config.tls_config.clone().unwrap_or_default();
-        let material = TlsMaterial::read(&self.base, &config).await?;
+        let mut config = self.config.tls_config.clone().unwrap_or_default();
+        config.resolve_paths(&self.base);
+        let material = tls_material(Some(&config)).await?;
         tls_parameters(host, &config, &material)
             .map_err(|e| SendError::permanent(FailureReason::Tls, format!("cannot set up TLS: {e}")))
     }
@@ -189,11 +191,11 @@ impl Email {
 
     async fn exchange(&self, n: &Notification<'_>) -> Result<(), SendError> {
         let message = self.message(n)?;
-        let transport = self.transport().await?;
+        let server = self.server().await?;
         if let Some(exchange) = n.exchange {
             self.show(exchange, &message);
         }
-        match tokio::time::timeout(EXCHANGE_TIMEOUT, transport.send(message)).await {
+        match tokio::time::timeout(EXCHANGE_TIMEOUT, deliver(server, &message)).await {
             Ok(Ok(said)) => {
                 if let Some(exchange) = n.exchange {
                     let lines = said.message().collect::<Vec<_>>().join("\n");
@@ -201,7 +203,7 @@ impl Email {
                 }
                 Ok(())
             }
-            Ok(Err(e)) => Err(smtp_error(&e)),
+            Ok(Err(e)) => Err(e),
             Err(_) => Err(SendError::temporary(
                 FailureReason::Timeout,
                 format!("the mail server did not finish within {} s", EXCHANGE_TIMEOUT.as_secs()),
@@ -216,52 +218,28 @@ fn raw(name: &str, value: &str) -> Result<HeaderValue, SendError> {
     Ok(HeaderValue::new(header, value.to_owned()))
 }
 
+/// `server_name` is the name in the handshake and the one that the certificate must carry.
 fn tls_parameters(
     host: &str,
-    config: &NotifyTlsConfig,
+    config: &TlsConfig,
     material: &TlsMaterial,
 ) -> Result<TlsParameters, lettre::transport::smtp::Error> {
-    let mut builder = TlsParameters::builder(host.to_owned());
+    let name = config.server_name.as_deref().filter(|n| !n.is_empty()).unwrap_or(host);
+    let mut builder = TlsParameters::builder(name.to_owned());
     if let Some(pem) = &material.ca {
         builder = builder.certificate_store(CertificateStore::None);
-        builder = builder.add_root_certificate(Certificate::from_pem(pem.as_bytes())?);
+        builder = builder.add_root_certificate(Certificate::from_pem(pem)?);
     }
     if let (Some(cert), Some(key)) = (&material.cert, &material.key) {
-        builder = builder.identify_with(Identity::from_pem(cert.as_bytes(), key.as_bytes())?);
+        builder = builder.identify_with(Identity::from_pem(cert, key)?);
     }
-    if config.min_version.as_deref() == Some("TLS13") {
-        builder = builder.set_min_tls_version(TlsVersion::Tlsv13);
+    if config.min_version == Some(TlsVersion::Tls13) {
+        builder = builder.set_min_tls_version(smtp::TlsVersion::Tlsv13);
     }
-    if config.insecure_skip_verify {
+    if config.insecure_skip_verify == Some(true) {
         builder = builder.dangerous_accept_invalid_certs(true).dangerous_accept_invalid_hostnames(true);
     }
     builder.build_rustls()
-}
-
-fn smtp_error(e: &lettre::transport::smtp::Error) -> SendError {
-    let mut text = e.to_string();
-    let mut source = std::error::Error::source(e);
-    while let Some(s) = source {
-        let more = s.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = s.source();
-    }
-    if e.is_permanent() {
-        SendError::permanent(FailureReason::ClientError, text)
-    } else if e.is_transient() {
-        SendError::temporary(FailureReason::ServerError, text)
-    } else if e.is_timeout() {
-        SendError::temporary(FailureReason::Timeout, text)
-    } else if e.is_tls() {
-        SendError::temporary(FailureReason::Tls, text)
-    } else if e.is_client() {
-        // The server lacks what was asked for: STARTTLS or a known way to log in.
-        SendError::permanent(FailureReason::ClientError, text)
-    } else {
-        SendError::temporary(FailureReason::Connection, text)
-    }
 }
 
 impl Notifier for Email {

@@ -24,6 +24,8 @@ enum Mode {
     Busy,
     /// Says hello and then nothing more.
     Silent,
+    /// Offers these ways to log in, which may be none.
+    Logins(&'static str),
 }
 
 struct Server {
@@ -72,6 +74,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, log: &Seen, mode: Mo
         stream.write_all(b"220 sink\r\n").await.ok()?;
     }
     let mut message: Option<String> = None;
+    // Lines of AUTH that are still to come, with what is asked before the last one.
+    let mut auth: Vec<&str> = Vec::new();
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await.ok()? == 0 {
@@ -92,6 +96,18 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, log: &Seen, mode: Mo
         let verb = line.split(' ').next().unwrap().to_ascii_uppercase();
         let answer = match verb.as_str() {
             _ if mode == Mode::Silent => continue,
+            _ if !auth.is_empty() => auth.pop().unwrap(),
+            "EHLO" if let Mode::Logins(names) = mode => &format!("250-sink{names}\r\n250 8BITMIME"),
+            // The challenge of RFC 2195's example.
+            "AUTH" if line == "AUTH CRAM-MD5" => {
+                auth = vec!["235 welcome"];
+                "334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+"
+            }
+            "AUTH" if line == "AUTH LOGIN" => {
+                auth = vec!["235 welcome", "334 UGFzc3dvcmQ6"];
+                "334 VXNlcm5hbWU6"
+            }
+            "AUTH" if matches!(mode, Mode::Logins(_)) => "235 welcome",
             "EHLO" if mode == Mode::StartTls && !encrypted => "250-sink\r\n250 STARTTLS",
             "EHLO" => "250-sink\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN",
             "STARTTLS" => {
@@ -175,8 +191,10 @@ async fn tls_both_ways() {
         send(&server, dir.path(), &trusted, false).await.unwrap();
         let seen = server.seen.lock().unwrap().clone();
         assert!(seen.iter().any(|m| m.contains("Subject: [FIRING:1] Disk (h1)")), "{seen:?}");
-        let e = send(&server, dir.path(), more, false).await.unwrap_err();
-        assert!(e.message.to_lowercase().contains("certificate"), "{e}");
+        for other in [more.to_owned(), trusted.replace("ca.pem\"", "ca.pem\",\"server_name\":\"other.example\"")] {
+            let e = send(&server, dir.path(), &other, false).await.unwrap_err();
+            assert!(e.message.to_lowercase().contains("certificate"), "{e}");
+        }
     }
 }
 
@@ -209,4 +227,33 @@ async fn what_goes_wrong_and_whether_to_retry() {
     let silent = send(&server, dir.path(), r#","require_tls":false"#, false);
     // The group's patience ends the attempt; here a test's does.
     assert!(tokio::time::timeout(Duration::from_millis(200), silent).await.is_err());
+}
+
+#[tokio::test]
+async fn every_way_to_log_in() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("secret"), "tanstaaftanstaaf\n").unwrap();
+    let both = r#""auth_username":"tim","auth_secret_file":"secret","auth_password":"pw""#;
+    let secret = r#""auth_username":"tim","auth_secret":"tanstaaftanstaaf""#;
+    let password = r#""auth_username":"tim","auth_password":"pw","auth_identity":"boss""#;
+    // RFC 2195's answer to its challenge.
+    let proof = "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw";
+    for (offered, keys, wanted) in [
+        ("\r\n250-AUTH LOGIN PLAIN CRAM-MD5", both, &["AUTH CRAM-MD5", proof][..]),
+        ("\r\n250-AUTH CRAM-MD5 PLAIN", secret, &["AUTH CRAM-MD5", proof]),
+        ("\r\n250-AUTH CRAM-MD5 LOGIN PLAIN", password, &["AUTH PLAIN Ym9zcwB0aW0AcHc="]),
+        ("\r\n250-AUTH LOGIN", password, &["AUTH LOGIN", "dGlt", "cHc="]),
+        ("", both, &[]),
+    ] {
+        let server = serve(Mode::Logins(offered)).await;
+        send(&server, dir.path(), &format!(r#","require_tls":false,{keys}"#), false).await.unwrap();
+        let seen = server.seen.lock().unwrap().clone();
+        let from = seen.iter().rposition(|l| l.starts_with("EHLO")).unwrap() + 1;
+        let to = seen.iter().position(|l| l.starts_with("MAIL")).unwrap();
+        assert_eq!(seen[from..to], *wanted, "{offered}");
+    }
+    let server = serve(Mode::Logins("\r\n250-AUTH PLAIN XOAUTH2")).await;
+    let e = send(&server, dir.path(), &format!(r#","require_tls":false,{secret}"#), false).await.unwrap_err();
+    assert_eq!((e.reason, e.retry), (FailureReason::ClientError, false));
+    assert!(e.message.contains("offers PLAIN, XOAUTH2, configured is CRAM-MD5"), "{e}");
 }

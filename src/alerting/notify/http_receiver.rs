@@ -13,7 +13,7 @@ use super::webhook::{FALLBACK_HEADER, RETRY_HEADER};
 use super::{FailureReason, Notification, SendError, secret_file};
 use crate::alerting::template_data::Data;
 use crate::alerting::templates::NotificationTemplates;
-use crate::config::notify::NotifyHttpConfig;
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{ConfigDuration, Secret};
 use crate::exec::Clock;
 
@@ -27,7 +27,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// What notifiers are made from.
 pub struct Deps<'a> {
     /// HTTP options of `global`.
-    pub default_http: Option<&'a NotifyHttpConfig>,
+    pub default_http: Option<&'a HttpClientConfig>,
     /// Folder of the configuration; relative names of files begin there.
     pub base: &'a Path,
     /// The templates.
@@ -123,11 +123,11 @@ impl Answer {
 
 impl HttpReceiver {
     /// For one receiver of a kind; `http` are its own HTTP options, `timeout` that of one attempt (0 for none).
-    pub fn new(kind: &'static str, http: Option<&NotifyHttpConfig>, timeout: ConfigDuration, deps: &Deps<'_>) -> Self {
+    pub fn new(kind: &'static str, http: Option<&HttpClientConfig>, timeout: ConfigDuration, deps: &Deps<'_>) -> Self {
         let http = http.or(deps.default_http).cloned().unwrap_or_default();
         HttpReceiver {
             kind,
-            client: ReceiverClient::new(http, deps.base.to_owned()),
+            client: ReceiverClient::new(http, deps.base),
             base: deps.base.to_owned(),
             templates: deps.templates.clone(),
             timeout: (timeout.as_ms() > 0).then(|| timeout.as_duration()),
@@ -208,6 +208,7 @@ impl HttpReceiver {
         }
         let mut response = client.execute(request).await.map_err(request_error)?;
         let (status, headers) = (response.status(), response.headers().clone());
+        self.client.note_status(status).await;
         let mut body = Vec::new();
         while body.len() < ANSWER_BYTES {
             match response.chunk().await {

@@ -1,7 +1,8 @@
 //! How a group becomes messages: leave out what is kept quiet, compare with what was told, write the intent, send with
 //! retries, record. One file for each step and each kind of receiver.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -24,6 +25,7 @@ pub mod record_stage;
 pub mod retry_stage;
 pub mod secret_file;
 pub mod slack;
+pub mod smtp_session;
 pub mod telegram;
 pub mod truncate;
 pub mod webhook;
@@ -41,12 +43,43 @@ pub struct Notification<'a> {
     pub fallback_for: Option<&'a str>,
     /// Takes down what is sent and what comes back.
     pub exchange: Option<&'a exchange::Exchange>,
+    /// What the integration kept of the group's last message; nothing where messages stand alone.
+    pub kept: Option<&'a Kept>,
+}
+
+/// What an integration keeps from one message of a group to the next, while the group has firing alerts. It lies in the notification log.
+#[derive(Debug, Default)]
+pub struct Kept {
+    before: BTreeMap<String, String>,
+    after: Mutex<BTreeMap<String, String>>,
+}
+
+impl Kept {
+    /// With what was kept before, which is kept on.
+    pub fn new(before: BTreeMap<String, String>) -> Self {
+        Kept { after: Mutex::new(before.clone()), before }
+    }
+
+    /// What was kept before under this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.before.get(name).map(String::as_str)
+    }
+
+    /// Keeps something for the next message.
+    pub fn put(&self, name: &str, value: String) {
+        self.after.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), value);
+    }
+
+    /// What is to be kept.
+    pub fn into_after(self) -> BTreeMap<String, String> {
+        self.after.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<'a> Notification<'a> {
     /// An ordinary one.
     pub fn new(data: &'a Data, group_key: &'a str) -> Self {
-        Notification { data, group_key, possible_repeat: false, fallback_for: None, exchange: None }
+        Notification { data, group_key, possible_repeat: false, fallback_for: None, exchange: None, kept: None }
     }
 }
 
@@ -93,6 +126,8 @@ pub enum FailureReason {
     Connection,
     /// TLS could not be set up.
     Tls,
+    /// No access token (`oauth2`), so that nothing was sent.
+    Token,
     /// No answer in time.
     Timeout,
 }
@@ -115,6 +150,7 @@ impl FailureReason {
             FailureReason::RateLimited => "rate_limited",
             FailureReason::Connection => "connection",
             FailureReason::Tls => "tls",
+            FailureReason::Token => "token",
             FailureReason::Timeout => "timeout",
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::BoxFuture;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::http_receiver::{Answer, Call, Deps, HttpReceiver, group_id};
 use super::{FailureReason, Notification, Notifier, SendError, truncate};
@@ -50,7 +51,7 @@ struct Payload {
     component: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     group: String,
-    custom_details: BTreeMap<String, String>,
+    custom_details: BTreeMap<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -63,7 +64,7 @@ struct EventV1 {
     client: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     client_url: String,
-    details: BTreeMap<String, String>,
+    details: BTreeMap<String, Value>,
 }
 
 impl Pagerduty {
@@ -73,9 +74,25 @@ impl Pagerduty {
         Pagerduty { config, http }
     }
 
-    fn details(&self, data: &Data) -> Result<BTreeMap<String, String>, SendError> {
+    fn details(&self, data: &Data) -> Result<BTreeMap<String, Value>, SendError> {
         let filled = self.config.details.iter();
-        filled.map(|(k, t)| Ok((k.clone(), self.http.text(&format!("details.{k}"), t, data)?))).collect()
+        filled.map(|(k, v)| Ok((k.clone(), self.filled(&format!("details.{k}"), v, data)?))).collect()
+    }
+
+    /// A value with the texts in it filled in.
+    fn filled(&self, path: &str, value: &Value, data: &Data) -> Result<Value, SendError> {
+        Ok(match value {
+            Value::String(text) => self.http.text(path, text, data)?.into(),
+            Value::Array(items) => {
+                let filled = items.iter().map(|v| self.filled(path, v, data));
+                Value::Array(filled.collect::<Result<_, _>>()?)
+            }
+            Value::Object(map) => {
+                let filled = map.iter().map(|(k, v)| Ok((k.clone(), self.filled(&format!("{path}.{k}"), v, data)?)));
+                Value::Object(filled.collect::<Result<_, SendError>>()?)
+            }
+            other => other.clone(),
+        })
     }
 
     async fn post(&self, n: &Notification<'_>) -> Result<(), SendError> {
@@ -162,11 +179,11 @@ impl Pagerduty {
 }
 
 /// An event without its details is worth more than none.
-fn too_large(bytes: usize) -> BTreeMap<String, String> {
+fn too_large(bytes: usize) -> BTreeMap<String, Value> {
     let text = format!(
         "The details are left out: with them the event has {bytes} bytes, more than the {EVENT_BYTES} that are taken."
     );
-    BTreeMap::from([("error".to_owned(), text)])
+    BTreeMap::from([("error".to_owned(), text.into())])
 }
 
 /// What PagerDuty finds wrong with an event.

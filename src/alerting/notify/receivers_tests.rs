@@ -132,6 +132,50 @@ async fn send(kind: &str, config: Value, global: Value, resolved: bool) -> Resul
 const LIST: &str = "\nAlerts Firing:\nLabels:\n - alertname = Disk\n - instance = h<1>\nAnnotations:\n - summary = nearly full\nSource: http://c.example/graph\n";
 const LINK: &str = "http://c.example/#/alerts?receiver=r";
 
+/// One message for a group while it fires: posted, changed, posted anew where it cannot be changed.
+#[tokio::test]
+async fn slack_changes_its_message() {
+    const JSON: &str = "application/json; charset=utf-8";
+    let sink = Sink::start(&[
+        (200, JSON, r#"{"ok":true,"channel":"C7","ts":"1.5"}"#),
+        (200, JSON, r#"{"ok":true,"channel":"C7","ts":"1.5"}"#),
+        (200, JSON, r#"{"ok":false,"error":"message_not_found"}"#),
+        (200, JSON, r#"{"ok":true,"channel":"C7","ts":"2.5"}"#),
+        (200, JSON, r#"{"ok":false,"error":"invalid_auth"}"#),
+    ])
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({"app_token": "xoxb-1", "app_url": format!("{}/api/chat.postMessage", sink.base), "channel": "#ops", "update_message": true});
+    let slack = notifier("slack", &config, &json!({}), dir.path());
+    let data = data(false);
+    let mut before = BTreeMap::new();
+    let mut outcomes = Vec::new();
+    for _ in 0..4 {
+        let kept = Kept::new(before);
+        let sent = slack.send(&Notification { kept: Some(&kept), ..Notification::new(&data, KEY) }).await;
+        outcomes.push(sent.map_err(|e| e.to_string()));
+        before = kept.into_after();
+    }
+    assert_eq!(outcomes, [Ok(()), Ok(()), Ok(()), Err("slack refused: invalid_auth".to_owned())]);
+    assert_eq!(before, BTreeMap::from([("channel".to_owned(), "C7".to_owned()), ("ts".to_owned(), "2.5".to_owned())]));
+    let asked: Vec<_> = sink
+        .requests()
+        .iter()
+        .map(|r| {
+            (
+                r.path.clone(),
+                r.json()["channel"].clone(),
+                r.json().get("ts").cloned(),
+                r.headers["authorization"].clone(),
+            )
+        })
+        .collect();
+    let bearer = || "Bearer xoxb-1".to_owned();
+    let post = || ("/api/chat.postMessage".to_owned(), json!("#ops"), None, bearer());
+    let update = |ts: &str| ("/api/chat.update".to_owned(), json!("C7"), Some(json!(ts)), bearer());
+    assert_eq!(asked, [post(), update("1.5"), update("1.5"), post(), update("2.5")]);
+}
+
 #[tokio::test]
 async fn slack_by_webhook_and_by_token() {
     let sink =
@@ -183,7 +227,7 @@ async fn slack_refuses_with_status_200() {
 async fn pagerduty_of_both_versions() {
     let sink = Sink::start(&[]).await;
     let global = json!({"pagerduty_url": format!("{}/v2/enqueue", sink.base)});
-    let config = json!({"routing_key": "r0uting", "severity": "{{ \"critical\" }}", "class": "disk", "details": {"host": "{{ .CommonLabels.instance }}", "resolved": ""},
+    let config = json!({"routing_key": "r0uting", "severity": "{{ \"critical\" }}", "class": "disk", "details": {"host": "{{ .CommonLabels.instance }}", "resolved": "", "more": {"list": ["{{ .Status }}", 7]}},
         "images": [{"src": "", "alt": "gone"}, {"src": "http://i.example/1.png"}], "links": [{"href": "http://l.example", "text": "l"}]});
     send("pagerduty", config.clone(), global.clone(), false).await.unwrap();
     send("pagerduty", json!({"routing_key_file": "secret"}), global.clone(), true).await.unwrap();
@@ -199,7 +243,7 @@ async fn pagerduty_of_both_versions() {
             "routing_key": "r0uting", "dedup_key": group_id(KEY), "event_action": "trigger",
             "payload": {
                 "summary": "[FIRING:1] Disk (h<1>)", "source": "Alertmanager", "severity": "critical", "class": "disk",
-                "custom_details": {"host": "h<1>", "firing": list, "resolved": "", "num_firing": "1", "num_resolved": "0"},
+                "custom_details": {"host": "h<1>", "more": {"list": ["firing", 7]}, "firing": list, "resolved": "", "num_firing": "1", "num_resolved": "0"},
             },
             "client": "Alertmanager", "client_url": LINK,
             "images": [{"src": "http://i.example/1.png", "alt": "", "href": ""}], "links": [{"href": "http://l.example", "text": "l"}],

@@ -1,16 +1,28 @@
-//! Slack: one attachment by incoming webhook, or by `chat.postMessage` with an app token. Form of the message: Slack's reference of
-//! legacy attachments.
+//! Slack: one attachment by incoming webhook, or by `chat.postMessage` with a token, which can be changed later by `chat.update`. Form of the
+//! message: Slack's reference of legacy attachments.
 
 use futures_util::future::BoxFuture;
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use super::http_receiver::{Answer, Call, Deps, HttpReceiver};
 use super::{FailureReason, Notification, Notifier, SendError, truncate};
 use crate::alerting::template_data::Data;
-use crate::config::notify::{DEFAULT_SLACK_APP_URL, SlackAction, SlackConfig, SlackConfirm};
+use crate::config::notify::{DEFAULT_SLACK_APP_URL, SLACK_POST, SlackAction, SlackConfig, SlackConfirm};
 
 /// The longest heading that Slack takes.
 const TITLE_CHARS: usize = 1024;
+
+/// The end of the address of the method that changes messages.
+const UPDATE: &str = "/chat.update";
+/// Slack's names of channels and messages are shorter; something longer is not kept.
+const KEPT_BYTES: usize = 128;
+/// Under these names it is kept where the last message lies.
+const CHANNEL: &str = "channel";
+const TIME: &str = "ts";
+/// Refusals that say that a message cannot be changed any more; another is sent then.
+const NOT_CHANGEABLE: [&str; 5] =
+    ["message_not_found", "cant_update_message", "edit_window_closed", "channel_not_found", "is_inactive"];
 
 /// Sends to one channel.
 pub struct Slack {
@@ -23,6 +35,9 @@ pub struct Slack {
 struct Message {
     #[serde(skip_serializing_if = "String::is_empty")]
     channel: String,
+    /// Which message is to be changed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    ts: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     username: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -110,6 +125,7 @@ impl Slack {
         let usual = || ["fallback", "pretext", "text"].map(str::to_owned).to_vec();
         Ok(Message {
             channel: text("channel", &c.channel)?,
+            ts: String::new(),
             username: text("username", &c.username)?,
             icon_emoji: text("icon_emoji", &c.icon_emoji)?,
             icon_url: text("icon_url", &c.icon_url)?,
@@ -133,67 +149,114 @@ impl Slack {
         })
     }
 
-    async fn post(&self, n: &Notification<'_>) -> Result<(), SendError> {
+    /// Where to, and the app token, if there is one.
+    async fn target(&self, n: &Notification<'_>) -> Result<(Url, Option<String>), SendError> {
         let c = &self.config;
-        let message = self.message(n.data)?;
-        let call = if c.api_url.is_some() || c.api_url_file.is_some() {
+        if c.api_url.is_some() || c.api_url_file.is_some() {
             let url = self.http.secret("api_url", c.api_url.as_ref(), c.api_url_file.as_deref(), n.data).await?;
-            Call::json(self.http.url(&url)?, &message)?
-        } else {
-            let file = c.app_token_file.as_deref();
-            let token = self.http.secret("app_token", c.app_token.as_ref(), file, n.data).await?;
-            let url = self.http.url(c.app_url.as_deref().unwrap_or(DEFAULT_SLACK_APP_URL))?;
-            Call {
+            return Ok((self.http.url(&url)?, None));
+        }
+        let file = c.app_token_file.as_deref();
+        let token = self.http.secret("app_token", c.app_token.as_ref(), file, n.data).await?;
+        Ok((self.http.url(c.app_url.as_deref().unwrap_or(DEFAULT_SLACK_APP_URL))?, Some(token)))
+    }
+
+    async fn say(
+        &self,
+        url: Url,
+        token: Option<&String>,
+        message: &Message,
+        n: &Notification<'_>,
+    ) -> Result<Said, SendError> {
+        let mut call = Call::json(url, message)?;
+        if let Some(token) = token {
+            call = Call {
                 authorization: Some(format!("Bearer {token}")),
                 secret_path: false,
-                secrets: vec![token],
-                ..Call::json(url, &message)?
+                secrets: vec![token.clone()],
+                ..call
+            };
+        }
+        read(&self.http.send(call, n).await?)
+    }
+
+    async fn post(&self, n: &Notification<'_>) -> Result<(), SendError> {
+        let mut message = self.message(n.data)?;
+        let (url, token) = self.target(n).await?;
+        let kept = n.kept.filter(|_| self.config.update_message);
+        let last = kept.and_then(|k| Some((k.get(CHANNEL)?, k.get(TIME)?)));
+        if let Some((channel, time)) = last
+            && let Some(update) = update_url(&url)
+        {
+            // The method wants the number of the channel, which Slack gave with the first message.
+            let named = std::mem::replace(&mut message.channel, channel.to_owned());
+            time.clone_into(&mut message.ts);
+            let said = self.say(update, token.as_ref(), &message, n).await?;
+            if !NOT_CHANGEABLE.contains(&said.error.as_str()) {
+                return said.verdict();
             }
-        };
-        let answer = self.http.send(call, n).await?;
-        verdict(&answer)
+            (message.channel, message.ts) = (named, String::new());
+        }
+        let said = self.say(url, token.as_ref(), &message, n).await?;
+        let sane = |s: &str| !s.is_empty() && s.len() <= KEPT_BYTES;
+        if let Some(kept) = kept.filter(|_| said.ok && sane(&said.ts) && sane(&said.channel)) {
+            kept.put(CHANNEL, said.channel.clone());
+            kept.put(TIME, said.ts.clone());
+        }
+        said.verdict()
     }
 }
 
-/// Slack says what went wrong in an answer of status 200: JSON with `ok`, or plain text that is not `ok`.
-fn verdict(answer: &Answer) -> Result<(), SendError> {
-    #[derive(Deserialize)]
-    struct Said {
-        ok: bool,
-        #[serde(default)]
-        error: String,
-    }
-    if !answer.is_json() {
-        return if answer.body.trim_ascii() == b"ok" {
-            Ok(())
-        } else {
-            Err(SendError::permanent(FailureReason::ClientError, format!("slack refused: {}", answer.shown())))
-        };
-    }
-    match serde_json::from_slice::<Said>(&answer.body) {
-        Ok(Said { ok: true, .. }) => Ok(()),
-        Ok(Said { error, .. }) => {
-            let text = format!("slack refused: {error}");
-            // Its own trouble and its limits pass; a wrong channel or token does not.
-            let passes = [
-                "ratelimited",
-                "rate_limited",
-                "internal_error",
-                "fatal_error",
-                "service_unavailable",
-                "request_timeout",
-            ];
-            Err(if passes.contains(&error.as_str()) {
-                SendError::temporary(FailureReason::ServerError, text)
-            } else {
-                SendError::permanent(FailureReason::ClientError, text)
-            })
+/// The address for changing a message; nothing if the address is not that for posting one.
+fn update_url(post: &Url) -> Option<Url> {
+    let path = format!("{}{UPDATE}", post.path().strip_suffix(SLACK_POST)?);
+    let mut url = post.clone();
+    url.set_path(&path);
+    Some(url)
+}
+
+/// What Slack says in an answer of status 200.
+#[derive(Default, Deserialize)]
+struct Said {
+    ok: bool,
+    #[serde(default)]
+    error: String,
+    /// Where a posted message lies: the number of the channel,
+    #[serde(default)]
+    channel: String,
+    /// and its time, which is its name there.
+    #[serde(default)]
+    ts: String,
+}
+
+impl Said {
+    fn verdict(self) -> Result<(), SendError> {
+        if self.ok {
+            return Ok(());
         }
-        Err(e) => Err(SendError::temporary(
-            FailureReason::ServerError,
-            format!("slack's answer is no JSON ({e}): {}", answer.shown()),
-        )),
+        let text = format!("slack refused: {}", self.error);
+        // Its own trouble and its limits pass; a wrong channel or token does not.
+        let passes =
+            ["ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"];
+        Err(if passes.contains(&self.error.as_str()) {
+            SendError::temporary(FailureReason::ServerError, text)
+        } else {
+            SendError::permanent(FailureReason::ClientError, text)
+        })
     }
+}
+
+/// JSON with `ok` from a method, plain text that is `ok` or a refusal from a webhook.
+fn read(answer: &Answer) -> Result<Said, SendError> {
+    if !answer.is_json() {
+        let ok = answer.body.trim_ascii() == b"ok";
+        let error = if ok { String::new() } else { answer.shown() };
+        return Ok(Said { ok, error, ..Said::default() });
+    }
+    serde_json::from_slice(&answer.body).map_err(|e| {
+        let text = format!("slack's answer is no JSON ({e}): {}", answer.shown());
+        SendError::temporary(FailureReason::ServerError, text)
+    })
 }
 
 impl Notifier for Slack {

@@ -73,8 +73,9 @@ impl Telegram {
             disable_web_page_preview: true,
             disable_notification: c.disable_notifications,
         };
-        let call =
-            |message: &Message<'_>| Ok(Call { secrets: vec![token.clone()], ..Call::json(url.clone(), message)? });
+        let call = |message: &Message<'_>| {
+            Ok::<_, SendError>(Call { secrets: vec![token.clone()], ..Call::json(url.clone(), message)? })
+        };
         let mut answer = self.http.ask(call(&message)?, n).await?;
         // A tag that was cut off, or a sign that Markdown takes for markup: the message is told without markup rather than not at all.
         if answer.status == StatusCode::BAD_REQUEST

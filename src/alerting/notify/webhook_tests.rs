@@ -130,16 +130,26 @@ async fn answers_and_what_they_mean() {
 
 #[tokio::test]
 async fn https_with_an_own_authority() {
-    let (cert, got) = (rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap(), Got::default());
+    for is_ca in [rcgen::IsCa::NoCa, rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)] {
+        https_with_certificate(is_ca).await;
+    }
+}
+
+/// With a certificate that signed itself, and that may be one of an authority, as `openssl req -x509` makes them.
+async fn https_with_certificate(is_ca: rcgen::IsCa) {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = is_ca;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let (cert, got) = (params.self_signed(&key).unwrap(), Got::default());
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("ca.pem"), cert.cert.pem()).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(cert.signing_key.serialize_der()).unwrap();
+    std::fs::write(dir.path().join("ca.pem"), cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![cert.cert.der().clone()], key)
+        .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -156,9 +166,16 @@ async fn https_with_an_own_authority() {
         }
     });
     let url = format!("https://localhost:{port}/hook");
-    let with = |tls: &str| format!(r#"{{"url":"{url}","http_config":{{"enable_http2":false,"tls_config":{tls}}}}}"#);
+    let to = |url: &str, tls: &str| {
+        format!(r#"{{"url":"{url}","http_config":{{"enable_http2":false,"tls_config":{tls}}}}}"#)
+    };
+    let with = |tls: &str| to(&url, tls);
     assert!(send(&with("{}"), dir.path(), false).await.is_err(), "a certificate nobody vouches for");
     send(&with(r#"{"ca_file":"ca.pem"}"#), dir.path(), false).await.unwrap();
     send(&with(r#"{"insecure_skip_verify":true}"#), dir.path(), false).await.unwrap();
-    assert_eq!(got.lock().unwrap().len(), 2);
+    // The certificate is for another name than that of the address.
+    let numbers = format!("https://127.0.0.1:{port}/hook");
+    assert!(send(&to(&numbers, r#"{"ca_file":"ca.pem"}"#), dir.path(), false).await.is_err());
+    send(&to(&numbers, r#"{"ca_file":"ca.pem","server_name":"localhost"}"#), dir.path(), false).await.unwrap();
+    assert_eq!(got.lock().unwrap().len(), 3);
 }

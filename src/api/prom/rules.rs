@@ -59,7 +59,14 @@ pub(crate) fn rules_of_kind(state: &ApiState, params: &Params, kind: Option<Grou
     let labels_match = |labels: &Labels| {
         matcher_sets.is_empty() || matcher_sets.iter().any(|set| set.iter().all(|m| m.matches_labels(labels)))
     };
-    let exclude_alerts = params.boolean("exclude_alerts").unwrap_or(false);
+    let exclude_alerts = match params.get("exclude_alerts").unwrap_or_default() {
+        "" => false,
+        text => params.boolean("exclude_alerts").ok_or_else(|| {
+            ApiError::bad_data(format!(
+                "invalid parameter \"exclude_alerts\": {text:?} is no boolean; write true or false"
+            ))
+        })?,
+    };
     let page = params.limit("group_limit")?;
     let token = params.get("group_next_token");
     if token.is_some() && page.is_none() {

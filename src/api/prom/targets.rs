@@ -14,10 +14,13 @@ pub(super) async fn targets(State(state): State<ApiState>, params: Params) -> Re
         status.active_targets.retain(|t| t.scrape_pool == pool);
         status.dropped_targets.retain(|t| t.scrape_pool == pool);
     }
-    match params.get("state") {
-        Some("active") => status.dropped_targets.clear(),
-        Some("dropped") => status.active_targets.clear(),
-        _ => {}
+    // As in Prometheus, of a state that there is not there are no targets.
+    let state = params.get("state").unwrap_or_default().to_ascii_lowercase();
+    if !matches!(state.as_str(), "" | "any" | "active") {
+        status.active_targets.clear();
+    }
+    if !matches!(state.as_str(), "" | "any" | "dropped") {
+        status.dropped_targets.clear();
     }
     let data: Value = serde_json::to_value(&status).map_err(ApiError::internal)?;
     Ok(super::status::success(&data))

@@ -2,6 +2,7 @@
 //! also puts directly into scrape jobs; the macro [`with_http_client`] does that here without `serde(flatten)`.
 
 pub mod client;
+pub mod oauth2;
 pub mod tls;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::scrape::Unsupported;
+pub use oauth2::OAuth2;
+
 use crate::config::{Problems, Secret};
 
 /// Declares a struct that has the keys of [`HttpClientConfig`] beside its own, and `http_client()` to take them out.
@@ -29,9 +31,9 @@ macro_rules! with_http_client {
             /// An `Authorization` header of any type.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub authorization: Option<crate::config::http_client::Authorization>,
-            /// Not supported yet.
+            /// Tokens of OAuth 2.0.
             #[serde(skip_serializing_if = "Option::is_none")]
-            pub oauth2: Option<crate::config::scrape::Unsupported>,
+            pub oauth2: Option<crate::config::http_client::OAuth2>,
             /// Old spelling of `authorization.credentials`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub bearer_token: Option<crate::config::Secret>,
@@ -56,9 +58,9 @@ macro_rules! with_http_client {
             /// Take the proxy from `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub proxy_from_environment: Option<bool>,
-            /// Not supported yet.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub proxy_connect_header: Option<crate::config::scrape::Unsupported>,
+            /// Headers for the proxy.
+            #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+            pub proxy_connect_header: std::collections::BTreeMap<String, Vec<crate::config::Secret>>,
             /// Further headers.
             #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
             pub http_headers: std::collections::BTreeMap<String, crate::config::http_client::HeaderValues>,
@@ -70,7 +72,7 @@ macro_rules! with_http_client {
                 crate::config::http_client::HttpClientConfig {
                     basic_auth: self.basic_auth.clone(),
                     authorization: self.authorization.clone(),
-                    oauth2: self.oauth2,
+                    oauth2: self.oauth2.clone(),
                     bearer_token: self.bearer_token.clone(),
                     bearer_token_file: self.bearer_token_file.clone(),
                     tls_config: self.tls_config.clone(),
@@ -79,7 +81,7 @@ macro_rules! with_http_client {
                     proxy_url: self.proxy_url.clone(),
                     no_proxy: self.no_proxy.clone(),
                     proxy_from_environment: self.proxy_from_environment,
-                    proxy_connect_header: self.proxy_connect_header,
+                    proxy_connect_header: self.proxy_connect_header.clone(),
                     http_headers: self.http_headers.clone(),
                 }
             }
@@ -90,6 +92,7 @@ macro_rules! with_http_client {
                 http.resolve_paths(dir);
                 self.basic_auth = http.basic_auth;
                 self.authorization = http.authorization;
+                self.oauth2 = http.oauth2;
                 self.bearer_token_file = http.bearer_token_file;
                 self.tls_config = http.tls_config;
                 self.http_headers = http.http_headers;
@@ -210,9 +213,9 @@ pub struct HttpClientConfig {
     /// An `Authorization` header of any type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization: Option<Authorization>,
-    /// Not supported yet.
+    /// Tokens of OAuth 2.0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub oauth2: Option<Unsupported>,
+    pub oauth2: Option<OAuth2>,
     /// Old spelling of `authorization.credentials`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bearer_token: Option<Secret>,
@@ -237,9 +240,9 @@ pub struct HttpClientConfig {
     /// Take the proxy from `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_from_environment: Option<bool>,
-    /// Not supported yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_connect_header: Option<Unsupported>,
+    /// Headers for the proxy, with the request that opens a tunnel; secrets, because they may hold passwords.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
     /// Further headers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub http_headers: BTreeMap<String, HeaderValues>,
@@ -279,10 +282,11 @@ impl HttpClientConfig {
         if let Some(a) = &mut self.authorization {
             absolute(dir, &mut a.credentials_file);
         }
+        if let Some(o) = &mut self.oauth2 {
+            o.resolve_paths(dir);
+        }
         if let Some(t) = &mut self.tls_config {
-            absolute(dir, &mut t.ca_file);
-            absolute(dir, &mut t.cert_file);
-            absolute(dir, &mut t.key_file);
+            t.resolve_paths(dir);
         }
         for file in self.http_headers.values_mut().flat_map(|h| h.files.iter_mut()) {
             *file = dir.join(&*file);
@@ -303,12 +307,6 @@ impl HttpClientConfig {
         }
         if self.bearer_token.is_some() && self.bearer_token_file.is_some() {
             add("bearer_token", "at most one of bearer_token and bearer_token_file may be given; keep one of them");
-        }
-        if self.oauth2.is_some() {
-            add("oauth2", "is not supported yet; use authorization with credentials_file");
-        }
-        if self.proxy_connect_header.is_some() {
-            add("proxy_connect_header", "is not supported yet; remove the key");
         }
         if let Some(b) = &self.basic_auth {
             if b.username.is_some() && b.username_file.is_some() {
@@ -335,7 +333,10 @@ impl HttpClientConfig {
             }
         }
         if let Some(t) = &self.tls_config {
-            t.validate(&mut |key, message| add(&format!("tls_config.{key}"), message));
+            t.validate(&format!("{path}.tls_config"), problems);
+        }
+        if let Some(o) = &self.oauth2 {
+            o.validate(&format!("{path}.oauth2"), problems);
         }
     }
 
@@ -352,6 +353,12 @@ impl HttpClientConfig {
         if self.no_proxy.is_some() && self.proxy_url.is_none() && !from_environment {
             add("no_proxy", "has no effect without proxy_url; remove it or give proxy_url");
         }
+        if !self.proxy_connect_header.is_empty() && self.proxy_url.is_none() {
+            add("proxy_connect_header", "has no effect without proxy_url; remove it or give proxy_url");
+        }
+        for name in self.proxy_connect_header.keys().filter(|n| http_header_name(n).is_none()) {
+            add(&format!("proxy_connect_header.{name}"), "is not a valid name of a header");
+        }
     }
 }
 
@@ -360,7 +367,16 @@ fn http_header_name(name: &str) -> Option<reqwest::header::HeaderName> {
 }
 
 impl TlsConfig {
-    fn validate(&self, add: &mut impl FnMut(&str, &str)) {
+    /// Makes the paths of files absolute, as seen from the folder of the configuration.
+    pub fn resolve_paths(&mut self, dir: &Path) {
+        for file in [&mut self.ca_file, &mut self.cert_file, &mut self.key_file] {
+            absolute(dir, file);
+        }
+    }
+
+    /// Notes what is wrong. `path` is the path of this struct.
+    pub fn validate(&self, path: &str, problems: &mut Problems) {
+        let mut add = |key: &str, message: &str| problems.add(format!("{path}.{key}"), message);
         if self.ca.is_some() && self.ca_file.is_some() {
             add("ca", "at most one of ca and ca_file may be given");
         }

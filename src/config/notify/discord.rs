@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotifyHttpConfig, Texts, needs_url};
+use super::{Texts, needs_url};
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{Problems, Secret};
 
 /// A message. Texts are templates.
@@ -13,7 +14,7 @@ pub struct DiscordConfig {
     pub send_resolved: bool,
     /// HTTP options; those of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// The webhook, which is a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<Secret>,
@@ -55,9 +56,6 @@ impl Default for DiscordConfig {
 impl DiscordConfig {
     pub(super) fn validate(&self, path: &str, problems: &mut Problems) {
         needs_url(path, "webhook_url", self.webhook_url.as_ref(), self.webhook_url_file.as_ref(), problems);
-        if let Some(h) = &self.http_config {
-            h.validate(&format!("{path}.http_config"), problems);
-        }
     }
 
     /// Its templates with their keys.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotifyTlsConfig, Texts};
+use super::{Texts, either};
 use crate::config::alerting::GlobalConfig;
+use crate::config::http_client::{TlsConfig, TlsVersion};
 use crate::config::{Problems, Secret};
 
 /// An email to somebody. What is not given is taken from `global`.
@@ -34,13 +35,13 @@ pub struct EmailConfig {
     /// File with the password, read again on each use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_password_file: Option<String>,
-    /// Secret of CRAM-MD5, which is not supported.
+    /// Secret of CRAM-MD5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_secret: Option<Secret>,
-    /// File of the same.
+    /// File of the same, read again on each use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_secret_file: Option<String>,
-    /// Identity of PLAIN; must be empty or the username.
+    /// In whose name PLAIN logs in, where that is not the username.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_identity: Option<String>,
     /// Whether a connection without TLS is refused.
@@ -51,7 +52,7 @@ pub struct EmailConfig {
     pub force_implicit_tls: Option<bool>,
     /// TLS options of the mail server.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_config: Option<NotifyTlsConfig>,
+    pub tls_config: Option<TlsConfig>,
     /// Headers by name (templates); `Subject`, `To` and `From` replace the usual ones.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -132,6 +133,7 @@ impl EmailConfig {
     pub fn resolved(&self, defaults: &EmailDefaults<'_>) -> EmailConfig {
         let g = defaults.global;
         let own_password = self.auth_password.is_some() || self.auth_password_file.is_some();
+        let own_secret = self.auth_secret.is_some() || self.auth_secret_file.is_some();
         EmailConfig {
             from: self.from.clone().or_else(|| g.smtp_from.clone()),
             smarthost: self.smarthost.clone().or_else(|| g.smtp_smarthost.clone()),
@@ -143,8 +145,8 @@ impl EmailConfig {
             } else {
                 g.smtp_auth_password_file.clone()
             },
-            auth_secret: self.auth_secret.clone().or_else(|| g.smtp_auth_secret.clone()),
-            auth_secret_file: self.auth_secret_file.clone().or_else(|| g.smtp_auth_secret_file.clone()),
+            auth_secret: if own_secret { self.auth_secret.clone() } else { g.smtp_auth_secret.clone() },
+            auth_secret_file: if own_secret { self.auth_secret_file.clone() } else { g.smtp_auth_secret_file.clone() },
             auth_identity: self.auth_identity.clone().or_else(|| g.smtp_auth_identity.clone()),
             require_tls: Some(self.require_tls.unwrap_or(g.smtp_require_tls)),
             force_implicit_tls: self.force_implicit_tls.or(g.smtp_force_implicit_tls),
@@ -187,19 +189,8 @@ impl EmailConfig {
                 }
             }
         }
-        if self.auth_password.is_some() && self.auth_password_file.is_some() {
-            problems
-                .add(format!("{path}.auth_password_file"), "give either auth_password or auth_password_file, not both");
-        }
-        if full.auth_password.is_none()
-            && full.auth_password_file.is_none()
-            && (full.auth_secret.is_some() || full.auth_secret_file.is_some())
-        {
-            problems.add(
-                format!("{path}.auth_secret"),
-                "CRAM-MD5 is not supported; use auth_username with auth_password or auth_password_file",
-            );
-        }
+        either(path, "auth_password", self.auth_password.is_some(), self.auth_password_file.is_some(), problems);
+        either(path, "auth_secret", self.auth_secret.is_some(), self.auth_secret_file.is_some(), problems);
         let mut seen = std::collections::HashSet::new();
         for name in self.headers.keys() {
             if !seen.insert(name.to_ascii_lowercase()) {
@@ -211,6 +202,12 @@ impl EmailConfig {
         }
         if let Some(t) = &self.tls_config {
             t.validate(&format!("{path}.tls_config"), problems);
+        }
+        if full.tls_config.is_some_and(|t| t.max_version.is_some_and(|v| v < TlsVersion::Tls13)) {
+            problems.add(
+                format!("{path}.tls_config.max_version"),
+                "cannot be below TLS13 for mail servers, where campanile always offers the newest version; remove it",
+            );
         }
     }
 }

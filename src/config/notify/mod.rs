@@ -7,7 +7,6 @@ use super::{ConfigDuration, Problems, Secret};
 
 mod discord;
 mod email;
-mod http;
 mod msteams;
 mod ntfy;
 mod opsgenie;
@@ -22,13 +21,12 @@ pub use email::{
     DEFAULT_EMAIL_HTML, DEFAULT_EMAIL_SUBJECT, DEFAULT_EMAIL_TEXT, EmailConfig, EmailDefaults, ThreadByDate,
     ThreadingConfig, split_host_port,
 };
-pub use http::{NotifyAuthorization, NotifyBasicAuth, NotifyHeaderValues, NotifyHttpConfig, NotifyTlsConfig};
 pub use msteams::{MsTeamsConfig, MsTeamsV2Config};
 pub use ntfy::{NtfyAction, NtfyConfig};
 pub use opsgenie::{OpsgenieConfig, OpsgenieResponder};
 pub use pagerduty::{PagerdutyConfig, PagerdutyImage, PagerdutyLink};
 pub use pushover::{DEFAULT_PUSHOVER_URL, PushoverConfig};
-pub use slack::{DEFAULT_SLACK_APP_URL, SlackAction, SlackConfig, SlackConfirm, SlackField};
+pub use slack::{DEFAULT_SLACK_APP_URL, SLACK_POST, SlackAction, SlackConfig, SlackConfirm, SlackField};
 pub use telegram::TelegramConfig;
 pub use webhook::WebhookConfig;
 
@@ -187,18 +185,20 @@ impl Receiver {
         for (i, e) in self.email_configs.iter().enumerate() {
             e.validate(&format!("{path}.email_configs[{i}]"), defaults, problems);
         }
-        for (i, w) in self.webhook_configs.iter().enumerate() {
-            w.validate(&format!("{path}.webhook_configs[{i}]"), problems);
-        }
         let g = defaults.global;
         macro_rules! each {
             ($($key:ident($($more:expr),*)),* $(,)?) => {$(
                 for (i, c) in self.$key.iter().enumerate() {
-                    c.validate(&format!("{path}.{}[{i}]", stringify!($key)), $($more,)* problems);
+                    let here = format!("{path}.{}[{i}]", stringify!($key));
+                    c.validate(&here, $($more,)* problems);
+                    if let Some(h) = &c.http_config {
+                        h.validate(&format!("{here}.http_config"), problems);
+                    }
                 }
             )*};
         }
         each!(
+            webhook_configs(),
             slack_configs(g),
             pagerduty_configs(),
             opsgenie_configs(g),

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotifyHttpConfig, Texts, either, url_problem};
+use super::{Texts, either, url_problem};
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{Problems, Secret};
 
 /// The public server.
@@ -16,7 +17,7 @@ pub struct NtfyConfig {
     pub send_resolved: bool,
     /// HTTP options (`basic_auth` for a user's name and password); those of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// The server.
     pub url: String,
     /// Access token (`tk_...`).
@@ -95,9 +96,6 @@ impl NtfyConfig {
             if a.label.is_empty() || a.url.is_empty() {
                 problems.add(format!("{path}.actions[{i}]"), "an action needs label and url");
             }
-        }
-        if let Some(h) = &self.http_config {
-            h.validate(&format!("{path}.http_config"), problems);
         }
     }
 

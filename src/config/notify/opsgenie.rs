@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotifyHttpConfig, Texts, either, url_problem};
+use super::{Texts, either, url_problem};
 use crate::config::alerting::GlobalConfig;
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{Problems, Secret};
 
 /// The API.
@@ -19,7 +20,7 @@ pub struct OpsgenieConfig {
     pub send_resolved: bool,
     /// HTTP options; those of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// Key of the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
@@ -139,9 +140,6 @@ impl OpsgenieConfig {
                     format!("{:?} is no type of responder; use one of {}", r.kind, known.join(", ")),
                 );
             }
-        }
-        if let Some(h) = &self.http_config {
-            h.validate(&format!("{path}.http_config"), problems);
         }
     }
 

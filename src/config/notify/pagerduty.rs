@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{NotifyHttpConfig, Texts, either, is_zero, url_problem};
+use super::{Texts, either, is_zero, url_problem};
 use crate::config::alerting::GlobalConfig;
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{ConfigDuration, Problems, Secret};
 
 /// Where events of version 2 go.
@@ -29,7 +31,7 @@ pub struct PagerdutyConfig {
     pub send_resolved: bool,
     /// HTTP options; those of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// Integration key of events of version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routing_key: Option<Secret>,
@@ -66,8 +68,9 @@ pub struct PagerdutyConfig {
     /// Cluster of sources.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub group: String,
-    /// Further details; `firing`, `resolved`, `num_firing` and `num_resolved` are there unless given otherwise.
-    pub details: BTreeMap<String, String>,
+    /// Further details, nested as wanted; texts in them are templates. `firing`, `resolved`, `num_firing` and `num_resolved` are there unless given
+    /// otherwise.
+    pub details: BTreeMap<String, Value>,
     /// Pictures; one whose `src` comes out empty is left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<PagerdutyImage>,
@@ -142,7 +145,7 @@ impl PagerdutyConfig {
         let from_global = if self.is_v1() { None } else { g.pagerduty_url.clone() };
         out.url = out.url.or(from_global).or_else(|| Some(usual.to_owned()));
         for (key, text) in DEFAULT_DETAILS {
-            out.details.entry(key.to_owned()).or_insert_with(|| text.to_owned());
+            out.details.entry(key.to_owned()).or_insert_with(|| text.into());
         }
         if out.severity.is_empty() {
             out.severity = "error".to_owned();
@@ -166,9 +169,6 @@ impl PagerdutyConfig {
             _ => {}
         }
         url_problem(format!("{path}.url"), self.url.as_deref(), problems);
-        if let Some(h) = &self.http_config {
-            h.validate(&format!("{path}.http_config"), problems);
-        }
     }
 
     /// Its templates with their keys.
@@ -185,7 +185,9 @@ impl PagerdutyConfig {
         ]
         .map(|(k, t)| (k.to_owned(), t.as_str()))
         .into();
-        out.extend(self.details.iter().map(|(k, t)| (format!("details.{k}"), t.as_str())));
+        for (k, v) in &self.details {
+            texts_inside(format!("details.{k}"), v, &mut out);
+        }
         for (i, m) in self.images.iter().enumerate() {
             let parts = [("src", &m.src), ("alt", &m.alt), ("href", &m.href)];
             out.extend(parts.map(|(k, t)| (format!("images[{i}].{k}"), t.as_str())));
@@ -194,5 +196,23 @@ impl PagerdutyConfig {
             out.extend([("href", &l.href), ("text", &l.text)].map(|(k, t)| (format!("links[{i}].{k}"), t.as_str())));
         }
         out
+    }
+}
+
+/// The texts inside a value, with their paths. How deep values may be nested is bounded where they are read.
+fn texts_inside<'a>(path: String, value: &'a Value, out: &mut Texts<'a>) {
+    match value {
+        Value::String(text) => out.push((path, text)),
+        Value::Array(items) => {
+            for (i, v) in items.iter().enumerate() {
+                texts_inside(format!("{path}[{i}]"), v, out);
+            }
+        }
+        Value::Object(map) => {
+            for (k, v) in map {
+                texts_inside(format!("{path}.{k}"), v, out);
+            }
+        }
+        _ => {}
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotifyHttpConfig, Texts, either, is_zero, url_problem};
+use super::{Texts, either, is_zero, url_problem};
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{ConfigDuration, Problems, Secret};
 
 /// The API of messages.
@@ -16,7 +17,7 @@ pub struct PushoverConfig {
     pub send_resolved: bool,
     /// HTTP options; those of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// The API; for a server between (campanile's own key).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_url: Option<String>,
@@ -112,9 +113,6 @@ impl PushoverConfig {
             problems.add(format!("{path}.expire"), "must be 3h or shorter");
         }
         url_problem(format!("{path}.api_url"), self.api_url.as_deref(), problems);
-        if let Some(h) = &self.http_config {
-            h.validate(&format!("{path}.http_config"), problems);
-        }
     }
 
     /// Its templates with their keys.

@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotifyHttpConfig, Texts, either, is_zero, url_problem};
+use super::{Texts, either, is_zero, url_problem};
 use crate::config::alerting::GlobalConfig;
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{ConfigDuration, Problems, Secret};
 
 /// Where messages with an app token go.
 pub const DEFAULT_SLACK_APP_URL: &str = "https://slack.com/api/chat.postMessage";
+
+/// The end of the address of the method that posts messages and says where they lie.
+pub const SLACK_POST: &str = "/chat.postMessage";
 
 /// A message to a channel. Texts are templates.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -17,7 +21,7 @@ pub struct SlackConfig {
     pub send_resolved: bool,
     /// HTTP options; those of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// Address of the incoming webhook, which is a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_url: Option<Secret>,
@@ -79,6 +83,9 @@ pub struct SlackConfig {
     /// Buttons.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<SlackAction>,
+    /// Whether the message of a group is changed instead of sending another, until all is over. Needs `chat.postMessage`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub update_message: bool,
     /// How long one attempt may take; 0 for as long as the retries last.
     #[serde(skip_serializing_if = "is_zero")]
     pub timeout: ConfigDuration,
@@ -172,6 +179,7 @@ impl Default for SlackConfig {
             link_names: false,
             mrkdwn_in: Vec::new(),
             actions: Vec::new(),
+            update_message: false,
             timeout: ConfigDuration::from_ms(0),
         }
     }
@@ -214,6 +222,14 @@ impl SlackConfig {
         if token && self.channel.is_empty() {
             problems.add(format!("{path}.channel"), "an app token needs the channel to post to");
         }
+        let hook = full.api_url.as_ref().map(Secret::expose).filter(|u| *u != crate::config::secret::MASK);
+        if self.update_message && hook.is_some_and(|u| !u.ends_with(SLACK_POST)) {
+            problems.add(
+                format!("{path}.update_message"),
+                "incoming webhooks cannot change messages; use app_token, or api_url https://slack.com/api/chat.postMessage \
+                 with the bot's token as authorization in http_config",
+            );
+        }
         url_problem(format!("{path}.api_url"), self.api_url.as_ref().map(Secret::expose), problems);
         url_problem(format!("{path}.app_url"), self.app_url.as_deref(), problems);
         for (i, f) in self.fields.iter().enumerate() {
@@ -234,9 +250,6 @@ impl SlackConfig {
             if a.confirm.as_ref().is_some_and(|c| c.text.is_empty()) {
                 problems.add(format!("{here}.confirm.text"), "a confirmation needs a text");
             }
-        }
-        if let Some(h) = &self.http_config {
-            h.validate(&format!("{path}.http_config"), problems);
         }
     }
 

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotifyHttpConfig, Texts, either, url_problem};
+use super::{Texts, either, url_problem};
 use crate::config::alerting::GlobalConfig;
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{Problems, Secret};
 
 /// The API of bots.
@@ -17,7 +18,7 @@ pub struct TelegramConfig {
     pub send_resolved: bool,
     /// HTTP options; those of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// The API; `telegram_api_url` of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_url: Option<String>,
@@ -96,9 +97,6 @@ impl TelegramConfig {
             );
         }
         url_problem(format!("{path}.api_url"), self.api_url.as_deref(), problems);
-        if let Some(h) = &self.http_config {
-            h.validate(&format!("{path}.http_config"), problems);
-        }
     }
 
     /// Its templates with their keys.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NotifyHttpConfig, Texts, is_zero, show_host};
+use super::{Texts, is_zero, show_host};
+use crate::config::http_client::HttpClientConfig;
 use crate::config::{ConfigDuration, Problems, Secret};
 
 /// A POST of Alertmanager's JSON, version 4.
@@ -19,7 +20,7 @@ pub struct WebhookConfig {
     pub url_file: Option<String>,
     /// HTTP options; those of `global` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<NotifyHttpConfig>,
+    pub http_config: Option<HttpClientConfig>,
     /// At most so many alerts in one message, the rest is counted in `truncatedAlerts`; 0 for all.
     pub max_alerts: u64,
     /// How long one attempt may take; 0 for as long as the retries last.
@@ -64,9 +65,6 @@ impl WebhookConfig {
                 }
             }
             (None, Some(_)) => {}
-        }
-        if let Some(h) = &self.http_config {
-            h.validate(&format!("{path}.http_config"), problems);
         }
     }
 }

@@ -52,8 +52,8 @@ fn every_problem_says_where_and_what_to_do() {
         ),
         (
             "{}",
-            "[{job_name: a, oauth2: {client_id: x}}]",
-            "scrape_configs[0].oauth2: is not supported yet; use authorization with credentials_file",
+            "[{job_name: a, oauth2: {client_id: x, token_url: 'http://x/'}}]",
+            "scrape_configs[0].oauth2.client_secret: give client_secret or client_secret_file",
         ),
         (
             "{}",

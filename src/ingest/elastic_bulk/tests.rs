@@ -1,10 +1,10 @@
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::*;
 use crate::config::ByteSize;
 use crate::config::logs::LogLimits;
-use crate::logs::{Direction, Options, ScanRequest, Selection, Store};
+use crate::ingest::stored::entries;
+use crate::logs::{Options, Store};
 
 fn intake(dir: &std::path::Path, limits: &LogLimits) -> Intake {
     let options = Options { background: false, retention_ns: 0, ..Options::default() };
@@ -13,26 +13,6 @@ fn intake(dir: &std::path::Path, limits: &LogLimits) -> Intake {
 
 fn request(body: &[u8]) -> LogRequest<'_> {
     LogRequest { sender: "a", content_type: None, content_encoding: None, body, max_body_bytes: 64 << 20 }
-}
-
-fn stored(intake: &Intake) -> Vec<(i64, String, Labels, Labels)> {
-    let request = ScanRequest {
-        selection: Selection::Matchers(vec![]),
-        start_ns: 0,
-        end_ns: i64::MAX,
-        direction: Direction::Forward,
-        filters: vec![],
-        limit: None,
-    };
-    let snapshot = intake.store().snapshot();
-    let mut found = Vec::new();
-    snapshot
-        .scan(&request, &mut |e| {
-            found.push((e.timestamp, e.line.to_owned(), snapshot.labels(e.stream), e.metadata.clone()));
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    found
 }
 
 #[test]
@@ -98,7 +78,7 @@ not json
         (t, "same".to_owned(), other.clone(), unknown.clone()),
         (t + 1, "same".to_owned(), other, unknown),
     ];
-    let mut found = stored(&intake);
+    let mut found = entries(intake.store());
     found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     assert_eq!(found, expected);
 }
@@ -116,7 +96,7 @@ fn brief_answers_and_single_documents() {
     assert!(status == 201 && body.contains(r#""result":"created""#), "{body}");
     let (status, body) = document(&intake, &target, Verb::Index, None, &request(b"[1]")).unwrap();
     assert!(status == 400 && body.contains("document_parsing_exception"), "{body}");
-    assert_eq!(stored(&intake).len(), 2);
+    assert_eq!(entries(intake.store()).len(), 2);
 }
 
 #[test]
@@ -127,7 +107,7 @@ fn documents_of_very_many_fields_stay_whole() {
     let fields: Vec<String> = (0..200).map(|i| format!("\"f{i}\":{i}")).collect();
     let document = format!("{{\"message\":\"m\",{}}}", fields.join(","));
     bulk(&intake, &target, &request(format!("{{\"index\":{{}}}}\n{document}\n").as_bytes())).unwrap();
-    let found = stored(&intake);
+    let found = entries(intake.store());
     assert_eq!((found[0].1.as_str(), found[0].3.len()), (document.as_str(), 1));
 }
 

@@ -1,4 +1,3 @@
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
@@ -6,26 +5,8 @@ use tokio::io::AsyncWriteExt;
 use super::*;
 use crate::config::ByteSize;
 use crate::config::logs::LogLimits;
-use crate::logs::{Direction, Options, ScanRequest, Selection, Store};
-
-fn stored(store: &Store) -> Vec<String> {
-    let request = ScanRequest {
-        selection: Selection::Matchers(vec![]),
-        start_ns: 0,
-        end_ns: i64::MAX,
-        direction: Direction::Forward,
-        filters: vec![],
-        limit: None,
-    };
-    let mut lines = Vec::new();
-    store
-        .scan(&request, &mut |e| {
-            lines.push(e.line.to_owned());
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    lines
-}
+use crate::ingest::stored::lines as stored;
+use crate::logs::{Options, Store};
 
 async fn listeners(store: &Arc<Store>, limits: &LogLimits, config: SyslogListener) -> SyslogListeners {
     let intake = Arc::new(Intake::new(store.clone(), limits));
