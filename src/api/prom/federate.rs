@@ -47,6 +47,7 @@ pub(super) async fn federate(
     let lookback = state.metrics.engine().options().lookback_delta_ms;
     let mut outside = state.config.load().config.global.external_labels.clone();
     outside.entry(INSTANCE.to_owned()).or_default();
+    super::readable(&state, now).await?;
     let db = state.db.clone();
     let text = cpu_pool::run(move || {
         let found = newest(&db, &sets, now.saturating_sub(lookback), now)?;
