@@ -11,8 +11,8 @@ use crate::promql::value::QueryResult;
 use crate::query::admission::{Admission, Failure, Stop};
 use crate::query::asker::Asker;
 use crate::query::metric_storage::MetricStorage;
-use crate::query::replayed::replayed;
 use crate::query::query_log::{Asked, AskedTimes, Language, QueryLogs};
+use crate::query::replayed::replayed;
 use crate::telemetry::metrics;
 use crate::tsdb::Db;
 

@@ -28,7 +28,9 @@ async fn work<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(move || work(&db)).await.map_err(ApiError::internal)?;
     done.map_err(|e| match e {
         // The disk is full or failing, or the log is being replayed, all of which may pass.
-        Error::Io(_) | Error::NoSpace(_) | Error::Replaying { .. } => ApiError::new(ErrorKind::Unavailable, e.to_string()),
+        Error::Io(_) | Error::NoSpace(_) | Error::Replaying { .. } => {
+            ApiError::new(ErrorKind::Unavailable, e.to_string())
+        }
         Error::Locked(_)
         | Error::Wal { .. }
         | Error::Chunk(_)

@@ -162,7 +162,7 @@ fn blocks_are_answered_from_during_a_replay() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at_ms(T0 + 3 * RANGE));
     let db = open(dir.path(), &clock);
-    (0..400).for_each(|n| put(&db, n % 5, T0 + n as i64 * 60_000, n as f64));
+    (0..300).for_each(|n| put(&db, n % 5, T0 + n as i64 * 60_000, n as f64));
     db.maintain().unwrap();
     let (old, all) = (content(&db, T0, T0 + RANGE - 1), content(&db, i64::MIN, i64::MAX));
     assert!(old.len() == 5 && old[0].1.len() == 24, "a block was cut");
