@@ -13,10 +13,27 @@ pub(super) async fn healthy() -> &'static str {
 
 pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     if state.ready.get() {
-        "campanile is ready.\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "campanile is starting or stopping.\n").into_response()
+        return "campanile is ready.\n".into_response();
     }
+    let replay = state.db.replay();
+    let words = match replay.outcome() {
+        _ if state.shutdown.is_cancelled() => "campanile is stopping.\n".to_owned(),
+        Some(Ok(())) => "campanile is starting.\n".to_owned(),
+        Some(Err(why)) => format!("campanile cannot replay the metrics log: {why}\n"),
+        None => {
+            let ((done, all), percent) = (replay.bytes(), replay.percent());
+            format!(
+                "campanile is starting: {percent} % of the metrics log are replayed ({done} of {all} bytes). New samples and logs are \
+                 taken; queries of metrics and rules wait.\n"
+            )
+        }
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
+}
+
+/// What `/-/ready` says before there are stores.
+pub(super) fn opening() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "campanile is starting: the stores are being opened.\n").into_response()
 }
 
 pub(super) async fn reload(State(state): State<ApiState>) -> Response {

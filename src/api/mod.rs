@@ -15,6 +15,7 @@ mod probe;
 mod prom;
 mod router;
 pub mod serve;
+mod starting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -23,6 +24,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 
 pub use router::router;
+pub use starting::Routes;
 
 use crate::alerting::AlertingHandle;
 use crate::config::Loaded;
@@ -76,7 +78,7 @@ pub struct ApiState {
     pub admin_api: bool,
     /// When the process started.
     pub started_ms: i64,
-    /// Whether everything is up.
+    /// Whether everything is up, and the log of the metrics store replayed.
     pub ready: Arc<Readiness>,
     /// Remote reads at once.
     pub read_permits: Permits,

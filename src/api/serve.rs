@@ -1,6 +1,7 @@
 //! Listens, serves, and stops: what is under way is finished, within a bound.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use tower_http::add_extension::AddExtension;
 
+use super::starting::Routes;
 use crate::exec::CancellationToken;
 
 /// The longest a client may take to send its request's headers.
@@ -25,8 +27,9 @@ pub struct Peer(pub SocketAddr);
 /// How long open connections may go on after the signal to stop. The whole process has ten seconds; the stores need some of them.
 pub const DRAIN: Duration = Duration::from_secs(5);
 
-/// Accepts connections until `shutdown`, then gives those that are open `drain` to end.
-pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationToken, drain: Duration) {
+/// Accepts connections until `shutdown`, then gives those that are open `drain` to end. Those that come before the services wait for them.
+pub async fn serve(listener: TcpListener, routes: Arc<Routes>, shutdown: CancellationToken, drain: Duration) {
+    let before = routes.before();
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADER_BYTES);
     let connections = TaskTracker::new();
@@ -46,7 +49,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
         };
         // Small answers must not wait for an acknowledgement; a failure costs only time.
         let _slower = stream.set_nodelay(true);
-        let app = AddExtension::new(app.clone(), peer);
+        let app = AddExtension::new(routes.now().unwrap_or_else(|| before.clone()), peer);
         connections.spawn(connection(stream, app, builder.clone(), shutdown.clone()));
     }
     drop(listener);

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::alerting::{AlertingHandle, AlertingOptions};
-use crate::api::{self, ApiState, Readiness, Reload};
+use crate::api::{self, ApiState, Readiness, Reload, Routes};
 use crate::config::bytesize::ByteSize;
 use crate::config::features::Features;
 use crate::config::storage::WalSync;
@@ -103,7 +103,7 @@ pub fn list_problems(problems: &[Problem]) -> String {
 }
 
 impl App {
-    /// Starts everything. When it returns, queries are answered.
+    /// Starts everything. When it returns, samples and logs are taken; queries of metrics may still have to wait for the replay of their log.
     pub async fn start(options: AppOptions) -> anyhow::Result<App> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_ms = clock.now_ms();
@@ -133,6 +133,9 @@ impl App {
             .to_owned();
 
         let shutdown = CancellationToken::new();
+        let routes: Arc<Routes> = Arc::default();
+        let server =
+            tokio::spawn(api::serve::serve(listener, routes.clone(), shutdown.child_token(), api::serve::DRAIN));
         let stores = open_stores(&options, &loaded, clock.clone()).await?;
         let state = stores.state.clone();
         let history = History::start(stores.logs.clone(), clock.clone());
@@ -185,6 +188,7 @@ impl App {
                 keeper: Arc::new(rule_state),
                 observer: Arc::new(history.clone()),
                 clock: clock.clone(),
+                ready: stores.db.replay().over().clone(),
             },
             kept_rules,
         ));
@@ -250,23 +254,25 @@ impl App {
             probe_permits: Permits::new(PROBES_AT_ONCE, PROBES_AT_ONCE),
             shutdown: shutdown.clone(),
         };
-        let app = api::router(api_state);
-        let http_stop = shutdown.child_token();
-        let server = tokio::spawn(api::serve::serve(listener, app, http_stop, api::serve::DRAIN));
+        routes.give(api::router(api_state));
+        tracing::info!(%address, data = %options.storage_path.display(), "campanile takes samples and logs");
         let background = vec![
             tokio::spawn(sync_stores(services.clone(), shutdown.clone())),
             tokio::spawn(watch::watch(services.clone(), shutdown.clone())),
         ];
-        ready.set(true);
-        signals::notify(&[sd_notify::NotifyState::Ready]);
-        tracing::info!(%address, data = %options.storage_path.display(), "campanile is ready");
         Ok(App { services, history, ready, shutdown, server, background, _lock: lock })
     }
 
     /// Serves until SIGTERM or SIGINT, then stops everything in order: first what brings data in, then what tells of it, then
     /// the stores. What is not done within ten seconds is given up, which loses nothing that was acknowledged.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        signals::until_stop(&self.services).await?;
+        let failed = tokio::select! {
+            stopped = signals::until_stop(&self.services) => { stopped?; None }
+            why = self.until_replay_fails() => Some(why),
+        };
+        if let Some(why) = &failed {
+            tracing::error!(error = why, "the metrics log cannot be replayed; what came in since the start is in it");
+        }
         tracing::info!("stopping");
         signals::notify(&[sd_notify::NotifyState::Stopping]);
         self.ready.set(false);
@@ -274,7 +280,23 @@ impl App {
         if tokio::time::timeout(STOP_WITHIN, self.stop()).await.is_err() {
             tracing::warn!("not everything ended within 10 s; the write-ahead logs hold what was acknowledged");
         }
-        Ok(())
+        match failed {
+            None => Ok(()),
+            Some(why) => Err(anyhow!(why).context("cannot replay the log of the metrics store")),
+        }
+    }
+
+    /// Tells that everything is there once the metrics store has replayed its log; returns only if it cannot.
+    async fn until_replay_fails(&self) -> String {
+        let replay = self.services.db.replay();
+        replay.over().wait().await;
+        if let Some(Err(why)) = replay.outcome() {
+            return why.clone();
+        }
+        self.ready.set(true);
+        signals::notify(&[sd_notify::NotifyState::Ready]);
+        tracing::info!(address = self.services.address, "campanile is ready");
+        std::future::pending().await
     }
 
     async fn stop(self) {
@@ -343,10 +365,10 @@ async fn open_stores(options: &AppOptions, loaded: &Loaded, clock: Arc<dyn Clock
         if let Some((path, why)) = &state.set_aside {
             tracing::error!(path = %path.display(), why, "the state file is damaged and set aside; silences and alert state begin empty");
         }
-        // Both logs are replayed at once; each store keeps to one core for most of it.
+        // Both are opened at once; each store keeps to one core for most of it. The metrics store goes on with its log behind our backs.
         let (db, logs) = std::thread::scope(|s| {
             let logs = s.spawn(|| logs::Store::open(&dir.join("logs"), log_options));
-            let db = tsdb::Db::open(&metrics, db_options);
+            let db = tsdb::Db::open_early(&metrics, db_options);
             (db, logs.join())
         });
         let logs = logs.map_err(|_| anyhow!("opening the log store panicked"))?.context("cannot open the log store")?;

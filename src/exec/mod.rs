@@ -1,7 +1,8 @@
-//! How work is run: clocks, the CPU pool, permits, shutdown, throttled log messages. No policy here.
+//! How work is run: clocks, the CPU pool, permits, doors, shutdown, throttled log messages. No policy here.
 
 pub mod clock;
 pub mod cpu_pool;
+pub mod latch;
 pub mod permits;
 pub mod throttled_log;
 

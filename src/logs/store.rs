@@ -273,7 +273,7 @@ impl Store {
             }
         }
         metrics::PARTITIONS.set(partitions.len() as i64);
-        let report = wal::replay(&wal_dir, WalPosition::default(), |position, payload| {
+        let report = wal::replay(&wal_dir, WalPosition::default(), None, |position, payload| {
             let Some(mut batch) = Batch::decode(payload, position) else {
                 tracing::error!(
                     ?position,

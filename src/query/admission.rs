@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::exec::CancellationToken;
 use crate::exec::cpu_pool::{self, Lost};
 use crate::exec::permits::{Full, Permits};
+use crate::query::NotReplayed;
 use crate::query::query_log::{Asked, Ended, QueryLogs};
 
 /// Why a query gave no result.
@@ -18,6 +19,9 @@ pub enum Failure<E: std::error::Error + 'static> {
     /// Too many at once.
     #[error("too many queries: {0}")]
     Busy(Full),
+    /// The store is not there yet.
+    #[error(transparent)]
+    NotReplayed(NotReplayed),
     /// It panicked; the log has the place.
     #[error("the query failed inside campanile: {0}")]
     Lost(Lost),

@@ -1,6 +1,7 @@
 //! PromQL as a service.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use prometheus::{HistogramVec, IntGauge};
 
@@ -11,6 +12,7 @@ use crate::query::admission::{Admission, Failure, Stop};
 use crate::query::asker::Asker;
 use crate::query::metric_storage::MetricStorage;
 use crate::query::query_log::{Asked, AskedTimes, Language, QueryLogs};
+use crate::query::replayed::replayed;
 use crate::telemetry::metrics;
 use crate::tsdb::Db;
 
@@ -88,16 +90,54 @@ impl MetricQueries {
         &self.engine
     }
 
-    /// Runs a query on the CPU pool. Dropping the future cancels it.
+    /// Runs a query on the CPU pool. Dropping the future cancels it. After a start it waits for what it needs of the store, within its timeout.
     pub async fn run(
+        &self,
+        expr: String,
+        times: Times,
+        options: QueryOptions,
+        asker: Asker,
+    ) -> Result<QueryResult, MetricQueryError> {
+        let begun = Instant::now();
+        let outcome = self.when_replayed(expr, times, options, asker).await;
+        let kind = if matches!(times, Times::Instant(_)) { "instant" } else { "range" };
+        let word = if outcome.is_ok() { "ok" } else { "error" };
+        DURATION.with_label_values(&[kind, word]).observe(begun.elapsed().as_secs_f64());
+        outcome
+    }
+
+    async fn when_replayed(
         &self,
         expr: String,
         times: Times,
         mut options: QueryOptions,
         asker: Asker,
     ) -> Result<QueryResult, MetricQueryError> {
-        let kind = if matches!(times, Times::Instant(_)) { "instant" } else { "range" };
-        let begun = std::time::Instant::now();
+        if self.db().replay().is_complete() {
+            return self.at_once(expr, times, options, asker).await;
+        }
+        let own = self.engine.options().timeout;
+        let until = Instant::now() + options.timeout.map_or(own, |t| t.min(own));
+        let left = || until.saturating_duration_since(Instant::now());
+        replayed(self.db(), times.asked().end_ms, left()).await.map_err(Failure::NotReplayed)?;
+        options.timeout = Some(left());
+        let first = self.at_once(expr.clone(), times, options.clone(), asker.clone()).await;
+        if !matches!(first, Err(Failure::Query(QueryError::Storage(_)))) {
+            return first;
+        }
+        // It may look further than its times say, with an offset or `@`: then it is asked again with everything there.
+        replayed(self.db(), TimestampMs::MAX, left()).await.map_err(Failure::NotReplayed)?;
+        options.timeout = Some(left());
+        self.at_once(expr, times, options, asker).await
+    }
+
+    async fn at_once(
+        &self,
+        expr: String,
+        times: Times,
+        mut options: QueryOptions,
+        asker: Asker,
+    ) -> Result<QueryResult, MetricQueryError> {
         let asked = Asked { language: Language::PromQl, query: expr, times: times.asked(), asker };
         let (storage, engine) = (self.storage.clone(), self.engine.clone());
         let work = move |asked: &Asked, stop: Stop| {
@@ -112,10 +152,7 @@ impl MetricQueries {
             result
         };
         let read = |r: &QueryResult| r.stats.total_queryable_samples;
-        let outcome = self.admission.run(asked, read, work).await;
-        let word = if outcome.is_ok() { "ok" } else { "error" };
-        DURATION.with_label_values(&[kind, word]).observe(begun.elapsed().as_secs_f64());
-        let admitted = outcome?;
+        let admitted = self.admission.run(asked, read, work).await?;
         let mut result = admitted.result;
         result.stats.queued = admitted.queued;
         Ok(result)

@@ -11,8 +11,10 @@ mod log_tests;
 pub mod metric_queries;
 pub mod metric_storage;
 pub mod query_log;
+pub mod replayed;
 
 pub use asker::Asker;
 pub use log_queries::LogQueries;
 pub use metric_queries::MetricQueries;
 pub use query_log::QueryLogs;
+pub use replayed::{NotReplayed, replayed};

@@ -149,11 +149,16 @@ impl GroupRunner {
         (self.rules.into_iter().flat_map(|r| r.series).chain(self.orphans).collect(), forgotten)
     }
 
-    /// Evaluates on time until cancelled; an evaluation that has begun is finished.
+    /// Evaluates on time until cancelled, from when everything can be asked for; an evaluation that has begun is finished.
     pub async fn run(mut self, cancel: CancellationToken) -> GroupRunner {
         let interval = self.spec.interval_ns();
         let label = self.spec.metric_label();
         let clock = self.services.clock.clone();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return self,
+            () = self.services.ready.wait() => {}
+        }
         let mut slot = self.spec.slot_before_ns(clock.now_ns()).saturating_add(interval);
         loop {
             let wait = slot.saturating_sub(clock.now_ns());

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::exec::clock::Clock;
+use crate::exec::latch::Latch;
 use crate::model::Labels;
 use crate::model::sample::stale_nan;
 use crate::rules::alerting::ActiveAlert;
@@ -40,6 +41,8 @@ pub struct RuleServices {
     pub observer: Arc<dyn TransitionObserver>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Open when queries see everything, which after a start takes a while; no rule is evaluated before.
+    pub ready: Latch,
 }
 
 /// What a reload can change for all groups.

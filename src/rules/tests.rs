@@ -163,6 +163,7 @@ fn manager_at(world: &Arc<World>, snapshot: Option<Snapshot>, clock: Arc<dyn Clo
         keeper: world.clone(),
         observer: world.clone(),
         clock,
+        ready: crate::exec::latch::Latch::opened(),
     };
     RuleManager::new(services, snapshot)
 }

@@ -9,6 +9,7 @@ use crate::model::sample::stale_nan;
 use crate::model::{Exemplar, FloatHistogram, Labels, LabelsBuilder, MetricType, TimestampMs};
 use crate::scrape::cache::{Lookup, SeriesCache};
 use crate::scrape::client::Body;
+use crate::scrape::histogram_limits::{TooManyBuckets, fitted};
 use crate::scrape::metrics;
 use crate::scrape::report::{Extra, Report, Reporter};
 use crate::tsdb::{AppendError, Appender, Db, SeriesRef};
@@ -44,6 +45,18 @@ pub enum BodyError {
         metric: String,
         /// Its labels.
         count: usize,
+        /// Those allowed.
+        limit: u64,
+    },
+    /// A native histogram has too many buckets at any resolution.
+    #[error(
+        "native_histogram_bucket_limit exceeded (metric: {metric}, buckets at the lowest resolution: {buckets}, limit: {limit})"
+    )]
+    HistogramBuckets {
+        /// The metric.
+        metric: String,
+        /// Buckets that it needs.
+        buckets: usize,
         /// Those allowed.
         limit: u64,
     },
@@ -327,6 +340,18 @@ impl<'r> Batch<'_, '_, 'r> {
             return Ok(());
         }
         let t = own_time.unwrap_or(self.scrape.t);
+        let fit = match &s.value {
+            Value::Float(_) => None,
+            Value::Histogram(h) => fitted(&rules.limits, h).map_err(|e| too_large(cache, index, e, rules))?,
+        };
+        let coarser;
+        let s = match &fit {
+            None => s,
+            Some(h) => {
+                coarser = Sample { value: Value::Histogram(h), ..*s };
+                &coarser
+            }
+        };
         match self.append(cache, index, t, s) {
             Ok(reference) => {
                 self.appended += 1;
@@ -434,6 +459,12 @@ impl<'r> Batch<'_, '_, 'r> {
         }
         Ok(())
     }
+}
+
+fn too_large(cache: &SeriesCache, index: u32, e: TooManyBuckets, rules: &StoreRules) -> BodyError {
+    metrics::HISTOGRAMS_TOO_LARGE.inc();
+    let metric = cache.series(index).map_or_else(String::new, |s| s.labels.metric_name().to_owned());
+    BodyError::HistogramBuckets { metric, buckets: e.buckets, limit: rules.limits.histogram_buckets }
 }
 
 /// Names and limits of a new series.

@@ -28,6 +28,14 @@ pub static EXEMPLARS_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
+/// Scrapes refused for a native histogram with too many buckets.
+pub static HISTOGRAMS_TOO_LARGE: LazyLock<IntCounter> = LazyLock::new(|| {
+    metrics::counter(
+        "campanile_scrape_histogram_bucket_limit_exceeded_total",
+        "Scrapes refused because a native histogram has more buckets than native_histogram_bucket_limit at any resolution.",
+    )
+});
+
 /// Samples handed to the store.
 pub static SAMPLES: LazyLock<IntCounter> =
     LazyLock::new(|| metrics::counter("campanile_scrape_samples_total", "Samples handed to the store."));

@@ -6,6 +6,7 @@
 mod append;
 mod cache;
 mod client;
+mod histogram_limits;
 mod manager;
 mod metrics;
 mod pool;

@@ -19,7 +19,7 @@ use crate::model::{Exemplar, FloatHistogram, Labels, Metadata, TimestampMs};
 /// What a commit did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Samples stored.
+    /// Samples stored; while the log is being replayed, samples taken.
     pub samples: u64,
 }
 
@@ -232,7 +232,8 @@ impl<'a> Appender<'a> {
     }
 
     /// Makes the batch durable (by policy) and visible, all of it or none. Samples that became inadmissible since they were added
-    /// are counted as refused and left out.
+    /// are counted as refused and left out. While the log is replayed after a start the batch becomes durable at once and visible at the
+    /// end of the replay; what turns out then to be inadmissible is counted in the same way.
     pub fn commit(mut self) -> Result<Committed, Error> {
         let buffers = &mut self.buffers;
         if buffers.batch.is_empty() {
@@ -263,9 +264,14 @@ impl<'a> Appender<'a> {
                 f.logged.store(true, Ordering::Relaxed);
             }
         }
+        if writing.held {
+            let samples = (buffers.batch.floats.len() + buffers.batch.histograms.len()) as u64;
+            count::HELD.inc_by(samples);
+            return Ok(Committed { samples });
+        }
+        let rules = Rules { min_t: shared.min_valid.load(Ordering::Relaxed), replay: false };
         let stored = {
             let mut head = shared.write_head();
-            let rules = Rules { min_t: shared.min_valid.load(Ordering::Relaxed), replay: false };
             apply(&mut head, &buffers.batch, rules, |r, newest| {
                 if let Some(f) = self.view.facts(r) {
                     f.last_t.store(newest, Ordering::Relaxed);
@@ -274,7 +280,7 @@ impl<'a> Appender<'a> {
         };
         count::APPENDED.inc_by(stored);
         // Still in the row of commits, so that a checkpoint never misses what a removed segment held.
-        shared.apply_annotations(&mut buffers.batch);
+        shared.apply_annotations(&mut buffers.batch, rules);
         drop(writing);
         Ok(Committed { samples: stored })
     }

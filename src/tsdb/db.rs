@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::appender::Appender;
 use super::block::catalog;
 use super::cardinality::{Cardinality, SeriesLimits};
+use super::checkpoint::Retry;
 use super::error::Error;
 use super::filenames::{CHECKPOINT_FILE, WAL_DIR};
 use super::head::aliases::Aliases;
@@ -15,7 +17,8 @@ use super::head::chunk_files::ChunkFiles;
 use super::maintenance;
 use super::options::Options;
 use super::querier::{self, Selection};
-use super::replay::{self, ReplayProgress};
+use super::replay::series::Log;
+use super::replay::{Replay, samples, series};
 use super::self_metrics as count;
 use super::shared::{Shared, Upkeep, Writing};
 use super::tombstones::HeadTombstones;
@@ -27,38 +30,56 @@ use crate::model::{Matcher, TimestampMs};
 /// An open database.
 pub struct Db {
     pub(crate) shared: Arc<Shared>,
-    progress: Arc<ReplayProgress>,
-    maintenance: Mutex<Option<JoinHandle<()>>>,
+    /// Replays the log if that goes on in the background, then looks after the store.
+    thread: Mutex<Option<JoinHandle<()>>>,
     _lock: DirLock,
 }
 
 impl Db {
     /// Opens or creates the database in `dir` and replays its log.
     pub fn open(dir: &Path, options: Options) -> Result<Db, Error> {
-        Self::open_with_progress(dir, options, Arc::default())
+        let began = Instant::now();
+        let (db, log) = Self::begin(dir, options)?;
+        samples::run(&db.shared, log, began)?;
+        if db.shared.options.maintenance {
+            db.start_thread(maintenance::run)?;
+        }
+        Ok(db)
     }
 
-    /// [`Self::open`], telling how far the replay is to whoever holds `progress` too.
-    pub fn open_with_progress(dir: &Path, options: Options, progress: Arc<ReplayProgress>) -> Result<Db, Error> {
+    /// Opens or creates the database in `dir` and returns as soon as its series are known. Samples are taken from then on, while
+    /// its log is replayed in the background; until that is done, questions that may concern what is not replayed yet are answered with
+    /// [`Error::Replaying`]. See [`Self::replay`].
+    pub fn open_early(dir: &Path, options: Options) -> Result<Db, Error> {
+        let began = Instant::now();
+        let (db, log) = Self::begin(dir, options)?;
+        db.start_thread(move |shared| match samples::run(shared, log, began) {
+            Ok(()) if shared.options.maintenance && shared.replay.is_complete() => maintenance::run(shared),
+            Ok(()) => {}
+            Err(e) => tracing::error!(error = %e, "the metrics log cannot be replayed"),
+        })?;
+        Ok(db)
+    }
+
+    /// Opens the store as far as its series go. Commits are held until [`samples::run`] has replayed the rest.
+    pub(super) fn begin(dir: &Path, options: Options) -> Result<(Db, Log), Error> {
         let lock = DirLock::acquire(dir, "metrics")?;
         let blocks = catalog::open_all(dir)?;
         let cut = blocks.iter().map(|b| b.meta.end).max().unwrap_or(TimestampMs::MIN);
         let retained_from = options.clock.now_ms().saturating_sub(options.retention_ms);
-        let began = std::time::Instant::now();
         let mut files = ChunkFiles::open(dir)?;
-        let mut rebuilt = replay::replay(dir, &mut files, options.max_exemplars, cut, retained_from, &progress)?;
+        let (mut rebuilt, mut log) = series::rebuild(dir, &mut files, options.max_exemplars, cut, retained_from)?;
         rebuilt.head.tombstones = HeadTombstones::load(dir, &rebuilt.lookup, rebuilt.head.visible_from)?;
-        count::REPLAY.set(began.elapsed().as_secs_f64());
         let wal_options = WalOptions {
             segment_bytes: options.wal_segment_bytes,
             sync_always: options.wal_sync_always,
-            first_segment: rebuilt.first_segment,
+            first_segment: log.first_segment,
             ..WalOptions::default()
         };
         let wal = Wal::open(&dir.join(WAL_DIR), wal_options)?;
+        log.until = wal.position();
         count::WAL_BYTES.set(wal.size_bytes()? as i64);
         let checkpoint_bytes = std::fs::metadata(dir.join(CHECKPOINT_FILE)).map_or(0, |m| m.len());
-        let start_thread = options.maintenance;
         let cardinality = Cardinality::new(options.series_limits);
         let space = SpaceGuard::new(dir, options.min_free_bytes);
         let shared = Arc::new(Shared {
@@ -69,23 +90,33 @@ impl Db {
             wal,
             min_valid: AtomicI64::new(rebuilt.head.visible_from),
             blocks: RwLock::new(blocks),
-            maintaining: Mutex::new(Upkeep { files, checkpoint_bytes, appended: 0, quiet_rounds: 0, still_rounds: 0 }),
+            maintaining: Mutex::new(Upkeep {
+                files,
+                checkpoint_bytes,
+                appended: 0,
+                quiet_rounds: 0,
+                still_rounds: 0,
+                retry: Retry::default(),
+            }),
             stop: Default::default(),
-            writing: Mutex::new(Writing { record: Vec::new(), uncovered: rebuilt.uncovered, appended: 0 }),
+            writing: Mutex::new(Writing { record: Vec::new(), uncovered: log.bytes, appended: 0, held: true }),
             head: RwLock::new(rebuilt.head),
             exemplars: Mutex::new(rebuilt.exemplars),
             metadata: Mutex::new(rebuilt.metadata),
             buffers: Mutex::default(),
             cardinality,
             space,
+            replay: Arc::default(),
         });
-        let thread = if start_thread {
-            let shared = shared.clone();
-            Some(std::thread::Builder::new().name("tsdb-upkeep".to_owned()).spawn(move || maintenance::run(&shared))?)
-        } else {
-            None
-        };
-        Ok(Db { shared, progress, maintenance: Mutex::new(thread), _lock: lock })
+        shared.check_space();
+        Ok((Db { shared, thread: Mutex::default(), _lock: lock }, log))
+    }
+
+    fn start_thread(&self, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        let started = std::thread::Builder::new().name("tsdb-upkeep".to_owned()).spawn(move || work(&shared))?;
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
+        Ok(())
     }
 
     /// A batch of samples that becomes visible and durable with [`Appender::commit`].
@@ -108,6 +139,7 @@ impl Db {
         maxt: TimestampMs,
         admit: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Option<Selection>, Error> {
+        self.shared.require_replayed(maxt)?;
         querier::select(&self.shared, matchers, (mint, maxt), admit)
     }
 
@@ -124,26 +156,38 @@ impl Db {
         Ok(())
     }
 
-    /// One round of upkeep: packs chunks, cuts and merges blocks, applies retention. The store's own thread does the same each second.
+    /// One round of upkeep: packs chunks, cuts and merges blocks, applies retention. The store's own thread does the same each second, but
+    /// gives a checkpoint that could not be written some time.
     pub fn maintain(&self) -> Result<(), Error> {
+        self.shared.require_replayed(TimestampMs::MAX)?;
+        self.shared.maintaining.lock().unwrap_or_else(PoisonError::into_inner).retry.forget();
         maintenance::round(&self.shared)
     }
 
     /// Puts full chunks into files and writes a checkpoint: after that the log holds little, and what is on disk is everything.
     pub fn checkpoint(&self) -> Result<(), Error> {
+        self.shared.require_replayed(TimestampMs::MAX)?;
         maintenance::checkpoint_now(&self.shared)
     }
 
-    /// How far the replay of the last open was.
-    pub fn replay_progress(&self) -> &ReplayProgress {
-        &self.progress
+    /// Whether samples of times up to `maxt` can be asked for; the error is [`Error::Replaying`].
+    pub fn readable(&self, maxt: TimestampMs) -> Result<(), Error> {
+        self.shared.require_replayed(maxt)
+    }
+
+    /// The replay of the log, which goes on for some time after [`Self::open_early`].
+    pub fn replay(&self) -> &Arc<Replay> {
+        &self.shared.replay
     }
 
     /// Ends the upkeep, writes a checkpoint if that makes the next start faster, and makes everything durable. Appends after it still
     /// work, but nobody looks after them.
     pub fn close(&self) -> Result<(), Error> {
         self.stop();
-        maintenance::finish(&self.shared)?;
+        // A checkpoint of half a head would take the place of the log that has the rest.
+        if self.shared.replay.is_complete() {
+            maintenance::finish(&self.shared)?;
+        }
         self.sync()
     }
 
@@ -151,7 +195,7 @@ impl Db {
         let (stop, bell) = &self.shared.stop;
         *stop.lock().unwrap_or_else(PoisonError::into_inner) = true;
         bell.notify_all();
-        let thread = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {

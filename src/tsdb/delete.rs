@@ -18,6 +18,7 @@ impl Db {
     /// merged or by [`Self::clean_tombstones`]. Waits for upkeep under way.
     pub fn delete_series(&self, matchers: &[Matcher], mint: TimestampMs, maxt: TimestampMs) -> Result<(), Error> {
         let shared = &*self.shared;
+        shared.require_replayed(TimestampMs::MAX)?;
         let _alone = shared.maintaining.lock().unwrap_or_else(PoisonError::into_inner);
         let blocks = shared.read_blocks().iter().filter(|b| b.overlaps(mint, maxt)).cloned().collect::<Vec<_>>();
         for block in &blocks {
@@ -29,6 +30,7 @@ impl Db {
     /// Writes the blocks that have deleted samples again without them. Waits for upkeep under way.
     pub fn clean_tombstones(&self) -> Result<(), Error> {
         let shared = &*self.shared;
+        shared.require_replayed(TimestampMs::MAX)?;
         let _alone = shared.maintaining.lock().unwrap_or_else(PoisonError::into_inner);
         let blocks = shared.read_blocks().clone();
         for block in blocks.iter().filter(|b| !b.tombstones().is_empty()) {

@@ -27,6 +27,12 @@ pub enum Error {
     /// The disk is nearly full: nothing of the batch was stored.
     #[error(transparent)]
     NoSpace(#[from] NoSpace),
+    /// The log of before the start is not replayed yet, so that an answer would lack samples.
+    #[error("the metrics log is still being replayed after the start ({percent} %): its samples cannot be read yet")]
+    Replaying {
+        /// How much has been replayed.
+        percent: u64,
+    },
     /// A chunk cannot be decoded.
     #[error(transparent)]
     Chunk(#[from] DamagedChunk),

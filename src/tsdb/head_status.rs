@@ -75,7 +75,8 @@ fn shown(text: &str, with_name: bool) -> String {
 }
 
 impl Db {
-    /// Looks at the labels of the head, thousands at a time, so that commits go on between; series that come and go meanwhile may or may not
+    /// Looks at the labels of the head, thousands at a time, so that commits go on between. While the log is replayed chunks and times are those
+    /// replayed so far; series that come and go meanwhile may or may not
     /// be counted.
     pub fn head_status(&self, limit: usize) -> HeadStatus {
         let shared = &self.shared;

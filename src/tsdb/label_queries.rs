@@ -38,6 +38,7 @@ impl Db {
         mint: TimestampMs,
         maxt: TimestampMs,
     ) -> Result<Vec<String>, Error> {
+        self.shared.require_replayed(maxt)?;
         let mut names = BTreeSet::new();
         self.each_index(matchers, mint, maxt, |index, found| {
             for n in index.names() {
@@ -57,6 +58,7 @@ impl Db {
         mint: TimestampMs,
         maxt: TimestampMs,
     ) -> Result<Vec<String>, Error> {
+        self.shared.require_replayed(maxt)?;
         let mut values: Vec<String> = Vec::new();
         self.each_index(matchers, mint, maxt, |index, found| {
             let Some(n) = index.name(name) else { return };
@@ -80,6 +82,7 @@ impl Db {
 
     /// The labels of the series that satisfy all matchers of at least one set and have samples in `[mint, maxt]`.
     pub fn series(&self, sets: &[&[Matcher]], mint: TimestampMs, maxt: TimestampMs) -> Result<LabelTable, Error> {
+        self.shared.require_replayed(maxt)?;
         querier::series(&self.shared, sets, mint, maxt)
     }
 
@@ -107,7 +110,7 @@ impl Db {
         }
     }
 
-    /// What is known about metric families, one or all, at most `limit`, in order of names; of each the newest version first.
+    /// What is known so far about metric families, one or all, at most `limit`, in order of names; of each the newest version first.
     pub fn metadata(&self, metric: Option<&str>, limit: usize) -> Vec<(String, Vec<Metadata>)> {
         self.shared.lock_metadata().get(metric, limit)
     }
@@ -118,7 +121,8 @@ impl Db {
         sets: &[Vec<Matcher>],
         mint: TimestampMs,
         maxt: TimestampMs,
-    ) -> Vec<(Labels, Vec<Exemplar>)> {
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, Error> {
+        self.shared.require_replayed(TimestampMs::MAX)?;
         let head = self.shared.read_head();
         let mut found = RoaringBitmap::new();
         for matchers in sets {
@@ -142,7 +146,7 @@ impl Db {
             })
             .collect();
         out.sort_by(|a, b| a.0.cmp(&b.0));
-        out
+        Ok(out)
     }
 
     /// Counts what is in the head; looks at each series.

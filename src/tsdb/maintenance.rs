@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::SeriesRef;
 use super::block::writer::{self, Plan};
@@ -131,7 +131,7 @@ fn cut_all(shared: &Shared, upkeep: &mut Upkeep) -> Result<bool, Error> {
     Ok(cut)
 }
 
-/// Writes a checkpoint if there is a reason: blocks were cut, the log has grown, or little is being written.
+/// Writes a checkpoint if there is a reason: blocks were cut, the log has grown, or little is being written; after a failure with pauses.
 fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Error> {
     let (uncovered, appended) = {
         let writing = shared.lock_writing();
@@ -144,9 +144,21 @@ fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Erro
     upkeep.still_rounds = if new == 0 { upkeep.still_rounds.saturating_add(1) } else { 0 };
     let grown = uncovered >= enough.max(upkeep.checkpoint_bytes);
     let quiet = upkeep.quiet_rounds >= QUIET_ROUNDS && uncovered >= enough / QUIET_SHARE;
-    if !cut && !grown && !quiet {
+    upkeep.retry.owed |= cut;
+    let free = || shared.space.look().0;
+    if !(upkeep.retry.owed || grown || quiet) || !upkeep.retry.is_due(Instant::now(), free) {
         return Ok(());
     }
+    let covered = close_and_cover(shared, upkeep);
+    if covered.is_err() {
+        count::CHECKPOINT_FAILURES.inc();
+    }
+    upkeep.retry.note(&covered, Instant::now(), free);
+    covered
+}
+
+/// Closes chunks of series that have stopped, then writes a checkpoint.
+fn close_and_cover(shared: &Shared, upkeep: &mut Upkeep) -> Result<(), Error> {
     let still = upkeep.still_rounds >= QUIET_ROUNDS;
     // On a line of its own: a lock taken in the head of a loop is held to its end.
     let slots = shared.read_head().slots();

@@ -48,7 +48,7 @@ pub use head_status::{HeadStatus, Ranking};
 pub use label_queries::HeadStats;
 pub use options::Options;
 pub use querier::Selection;
-pub use replay::ReplayProgress;
+pub use replay::Replay;
 
 /// Identity of a series inside one open database: a place in the low half, and in the high half an epoch that tells apart the series that
 /// held the place one after another.

@@ -9,9 +9,10 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::SeriesRef;
-use super::appender::Buffers;
+use super::appender::{Buffers, Rules};
 use super::block::{Block, BlockIndex, catalog};
 use super::cardinality::Cardinality;
+use super::checkpoint::Retry;
 use super::error::{AppendError, Error};
 use super::exemplars::{Exemplars, Kept};
 use super::head::Head;
@@ -20,6 +21,7 @@ use super::head::chunk_files::ChunkFiles;
 use super::head::lookup::Lookup;
 use super::metadata::MetadataStore;
 use super::options::Options;
+use super::replay::Replay;
 use super::self_metrics as count;
 use super::wal_record::Batch;
 use crate::disk::free_space::SpaceGuard;
@@ -38,6 +40,9 @@ pub(crate) struct Writing {
     pub uncovered: u64,
     /// Bytes appended to the log since the start.
     pub appended: u64,
+    /// While the log of before the start is replayed: commits write to the log and store nothing, the replay stores it after what came
+    /// before.
+    pub held: bool,
 }
 
 /// What only the upkeep touches.
@@ -53,6 +58,8 @@ pub(crate) struct Upkeep {
     pub quiet_rounds: u32,
     /// Rounds in a row in which nothing came.
     pub still_rounds: u32,
+    /// When a checkpoint that failed is tried again.
+    pub retry: Retry,
 }
 
 /// See the module.
@@ -76,6 +83,7 @@ pub(crate) struct Shared {
     pub buffers: Mutex<Vec<Buffers>>,
     pub cardinality: Cardinality,
     pub space: SpaceGuard,
+    pub replay: Arc<Replay>,
 }
 
 impl Shared {
@@ -162,12 +170,21 @@ impl Shared {
         Ok(())
     }
 
+    /// An error while the head may lack samples of times up to `maxt`, because the log is still being replayed.
+    pub(crate) fn require_replayed(&self, maxt: TimestampMs) -> Result<(), Error> {
+        if self.replay.is_complete() || maxt < self.read_head().visible_from {
+            return Ok(());
+        }
+        Err(Error::Replaying { percent: self.replay.percent() })
+    }
+
     /// Keeps the exemplars and the metadata of a batch.
-    pub(crate) fn apply_annotations(&self, batch: &mut Batch) {
+    pub(crate) fn apply_annotations(&self, batch: &mut Batch, rules: Rules) {
         if !batch.exemplars.is_empty() {
             let mut exemplars = self.lock_exemplars();
             for (r, e) in batch.exemplars.drain(..) {
                 match exemplars.add(r, e) {
+                    _ if rules.replay => {}
                     Kept::Stored => count::EXEMPLARS.inc(),
                     Kept::Same => {}
                     Kept::Old => count::EXEMPLARS_REFUSED.inc(),
@@ -177,7 +194,7 @@ impl Shared {
         if !batch.metadata.is_empty() {
             let mut metadata = self.lock_metadata();
             for (name, m) in batch.metadata.drain(..) {
-                if !metadata.note(&name, m) {
+                if !metadata.note(&name, m) && !rules.replay {
                     count::METADATA_REFUSED.inc();
                 }
             }

@@ -25,6 +25,7 @@ impl Db {
     /// blocks of the snapshot unless `skip_head` is set. The folder can be given to a server as its data folder. Waits for upkeep under way.
     pub fn snapshot(&self, skip_head: bool) -> Result<String, Error> {
         let shared = &*self.shared;
+        shared.require_replayed(TimestampMs::MAX)?;
         let _alone = shared.maintaining.lock().unwrap_or_else(PoisonError::into_inner);
         let all = shared.dir.join(SNAPSHOTS_DIR);
         fs::create_dir_all(&all)?;

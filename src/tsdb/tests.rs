@@ -7,6 +7,7 @@ mod disk;
 mod guard;
 mod kill;
 mod model;
+mod replay;
 mod rules;
 mod stored_format;
 mod threads;

@@ -319,6 +319,41 @@ pub(crate) fn decode(mut input: &[u8], batch: &mut Batch) -> Option<()> {
     Some(())
 }
 
+/// Decodes the definitions of a payload into `batch` (cleared first), nothing else. `None` if they cannot be.
+pub(crate) fn decode_definitions(mut input: &[u8], batch: &mut Batch) -> Option<()> {
+    batch.clear();
+    // A commit writes them before what uses them.
+    while let Some(rest) = input.strip_prefix(&[DEFINITIONS]) {
+        input = rest;
+        take_definitions(&mut input, batch)?;
+    }
+    Some(())
+}
+
+/// Decodes a payload into `batch` (cleared first), but for its definitions. `None` if it is not one of ours.
+pub(crate) fn decode_beyond_definitions(mut input: &[u8], batch: &mut Batch) -> Option<()> {
+    batch.clear();
+    while let Some(rest) = input.strip_prefix(&[DEFINITIONS]) {
+        input = rest;
+        skip_definitions(&mut input)?;
+    }
+    decode(input, batch)
+}
+
+fn skip_definitions(input: &mut &[u8]) -> Option<()> {
+    for _ in 0..take_u64(input)? {
+        take_str(input)?;
+    }
+    let mut last = 0;
+    for _ in 0..take_u64(input)? {
+        take_ref(input, &mut last)?;
+        for _ in 0..take_u64(input)? {
+            take_u64(input)?;
+        }
+    }
+    Some(())
+}
+
 fn take_ref(input: &mut &[u8], last: &mut u64) -> Option<SeriesRef> {
     *last = last.wrapping_add(take_i64(input)? as u64);
     Some(SeriesRef(*last))

@@ -72,6 +72,20 @@ pub fn put_field_varint(out: &mut Vec<u8>, number: u64, value: u64) {
     put_u64(out, value);
 }
 
+/// Appends a double.
+pub fn put_double(out: &mut Vec<u8>, number: u64, v: f64) {
+    put_u64(out, number << 3 | 1);
+    out.extend_from_slice(&v.to_le_bytes());
+}
+
+/// Appends doubles, packed; nothing if there are none.
+pub fn put_doubles(out: &mut Vec<u8>, number: u64, values: &[f64]) {
+    if !values.is_empty() {
+        let packed: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        put_field_bytes(out, number, &packed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

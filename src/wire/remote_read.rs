@@ -6,7 +6,9 @@ use crate::model::histogram::{CounterResetHint, Span};
 use crate::model::{FloatHistogram, Labels, MatchOp, Matcher, TimestampMs};
 use crate::text::go_regex::RegexError;
 use crate::wire::prom_chunk::PromChunk;
-use crate::wire::protobuf::{Field, ProtobufError, next_field, put_field_bytes, put_field_varint};
+use crate::wire::protobuf::{
+    Field, ProtobufError, next_field, put_double, put_doubles, put_field_bytes, put_field_varint,
+};
 
 /// Why a body is no read request.
 #[derive(Debug, thiserror::Error)]
@@ -113,11 +115,6 @@ pub fn read_request(mut m: &[u8]) -> Result<ReadRequest, ReadDecodeError> {
     Ok(ReadRequest { queries, response_type })
 }
 
-fn put_double(out: &mut Vec<u8>, number: u64, v: f64) {
-    put_u64(out, number << 3 | 1);
-    out.extend_from_slice(&v.to_le_bytes());
-}
-
 fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
     let mut label = Vec::with_capacity(64);
     for (n, v) in labels {
@@ -128,7 +125,8 @@ fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
     }
 }
 
-fn put_spans(out: &mut Vec<u8>, number: u64, spans: &[Span]) {
+/// Appends `BucketSpan`s, which are the same in remote read and in the exposition format.
+pub(super) fn put_spans(out: &mut Vec<u8>, number: u64, spans: &[Span]) {
     let mut span = Vec::with_capacity(12);
     for s in spans {
         span.clear();
@@ -136,13 +134,6 @@ fn put_spans(out: &mut Vec<u8>, number: u64, spans: &[Span]) {
         put_i64(&mut span, i64::from(s.offset));
         put_field_varint(&mut span, 2, u64::from(s.length));
         put_field_bytes(out, number, &span);
-    }
-}
-
-fn put_doubles(out: &mut Vec<u8>, number: u64, values: &[f64]) {
-    if !values.is_empty() {
-        let packed: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        put_field_bytes(out, number, &packed);
     }
 }
 

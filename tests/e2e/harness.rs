@@ -141,8 +141,13 @@ impl Server {
 
     /// Starts again on the same folder and waits until it is ready.
     pub async fn restart(&mut self) {
-        self.process = Self::spawn(self.dir.path(), self.port, &self.args, &[]);
+        self.restart_early();
         self.wait_ready().await;
+    }
+
+    /// Starts again on the same folder and waits for nothing.
+    pub fn restart_early(&mut self) {
+        self.process = Self::spawn(self.dir.path(), self.port, &self.args, &[]);
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -32,6 +32,7 @@ mod prometheus_peers;
 mod prompb;
 mod query_logs;
 mod receivers;
+mod replaying;
 mod senders;
 mod sinks;
 mod syslog;

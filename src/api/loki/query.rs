@@ -24,6 +24,7 @@ impl From<LogQueryError> for TextError {
             LogQueryError::Query(QueryError::Storage(_)) | LogQueryError::Lost(_) => StatusCode::INTERNAL_SERVER_ERROR,
             LogQueryError::Query(_) => StatusCode::BAD_REQUEST,
             LogQueryError::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
+            LogQueryError::NotReplayed(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         TextError::new(status, e.to_string())
     }

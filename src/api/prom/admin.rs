@@ -23,11 +23,14 @@ async fn work<T: Send + 'static>(
     state: &ApiState,
     work: impl FnOnce(&Db) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, ApiError> {
+    super::readable(state, i64::MAX).await?;
     let db = state.db.clone();
     let done = tokio::task::spawn_blocking(move || work(&db)).await.map_err(ApiError::internal)?;
     done.map_err(|e| match e {
-        // The disk is full or failing, which may pass.
-        Error::Io(_) | Error::NoSpace(_) => ApiError::new(ErrorKind::Unavailable, e.to_string()),
+        // The disk is full or failing, or the log is being replayed, all of which may pass.
+        Error::Io(_) | Error::NoSpace(_) | Error::Replaying { .. } => {
+            ApiError::new(ErrorKind::Unavailable, e.to_string())
+        }
         Error::Locked(_)
         | Error::Wal { .. }
         | Error::Chunk(_)

@@ -75,6 +75,7 @@ async fn collect(
     ask: impl Fn(&crate::tsdb::Db, &[Matcher], i64, i64) -> Result<Vec<String>, crate::tsdb::Error> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let limit = request.limit;
+    super::readable(&state, request.end).await?;
     let found = cpu_pool::run(move || {
         let mut all: Vec<String> = Vec::new();
         let sets = request.each_set();
@@ -146,6 +147,7 @@ pub(super) async fn series(State(state): State<ApiState>, params: Params) -> Res
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let limit = request.limit;
+    super::readable(&state, request.end).await?;
     let body = cpu_pool::run(move || {
         let found = state.db.series(&request.each_set(), request.start, request.end)?;
         Ok::<_, crate::tsdb::Error>(label_sets(&found, limit))
@@ -189,6 +191,7 @@ fn label_sets(found: &LabelTable, limit: Option<usize>) -> String {
 pub(super) async fn metadata(State(state): State<ApiState>, params: Params) -> Result<Response, ApiError> {
     let limit = params.limit("limit")?.unwrap_or(usize::MAX);
     let per_metric = params.limit("limit_per_metric")?.unwrap_or(usize::MAX);
+    super::readable(&state, i64::MAX).await?;
     let found = state.db.metadata(params.get("metric"), limit);
     let mut data = serde_json::Map::new();
     for (metric, metadata) in found {

@@ -18,10 +18,21 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::api::ApiState;
+use crate::api::error::{ApiError, ErrorKind};
+use crate::model::TimestampMs;
+use crate::query::replayed;
 
 pub use status::VERSION;
 
+pub(crate) use status::success;
+
 pub(crate) use rules::{alerts_of_kind, rules_of_kind};
+
+/// Waits until the metrics store can be asked about times up to `maxt`, which it cannot right after a start; not longer than a query may run.
+async fn readable(state: &ApiState, maxt: TimestampMs) -> Result<(), ApiError> {
+    let patience = state.metrics.engine().options().timeout;
+    replayed(&state.db, maxt, patience).await.map_err(|e| ApiError::new(ErrorKind::Unavailable, e.to_string()))
+}
 
 /// The routes below `/api/v1`.
 pub fn router() -> Router<ApiState> {

@@ -27,9 +27,9 @@ impl From<MetricQueryError> for ApiError {
             MetricQueryError::Query(QueryError::Timeout { .. }) => ErrorKind::Timeout,
             MetricQueryError::Query(QueryError::Canceled) => ErrorKind::Canceled,
             MetricQueryError::Query(QueryError::Storage(_)) | MetricQueryError::Lost(_) => ErrorKind::Internal,
-            MetricQueryError::Query(QueryError::OutOfMemory { .. }) | MetricQueryError::Busy(_) => {
-                ErrorKind::Unavailable
-            }
+            MetricQueryError::Query(QueryError::OutOfMemory { .. })
+            | MetricQueryError::Busy(_)
+            | MetricQueryError::NotReplayed(_) => ErrorKind::Unavailable,
             MetricQueryError::Query(_) => ErrorKind::Execution,
         };
         ApiError::new(kind, e.to_string())
@@ -133,7 +133,8 @@ pub(super) async fn exemplars(State(state): State<ApiState>, params: Params) -> 
     let parsed = parsed(&state, &params)?;
     let sets: Vec<Vec<crate::model::Matcher>> =
         crate::promql::ast::selectors(&parsed).into_iter().map(|s| s.matchers.clone()).collect();
-    let found = state.db.exemplars(&sets, start, end);
+    super::readable(&state, i64::MAX).await?;
+    let found = state.db.exemplars(&sets, start, end).map_err(ApiError::internal)?;
     let mut out = String::from("{\"status\":\"success\",\"data\":[");
     for (i, (labels, exemplars)) in found.iter().enumerate() {
         out.push_str(if i > 0 { ",{\"seriesLabels\":" } else { "{\"seriesLabels\":" });

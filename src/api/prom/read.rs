@@ -47,6 +47,8 @@ async fn answer(state: &ApiState, body: &[u8]) -> Result<Response, Refused> {
     for query in &mut request.queries {
         query.matchers.retain(|m| !(m.op() == MatchOp::Equal && outside.get(m.name()) == Some(m.value())));
     }
+    let newest = request.queries.iter().map(|q| q.end).max().unwrap_or(i64::MAX);
+    super::readable(state, newest).await.map_err(|e| (e.kind.status(), format!("{}\n", e.message)))?;
     let permit = state
         .read_permits
         .acquire()

@@ -14,7 +14,7 @@ use crate::model::time::rfc3339_ms;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A success with data.
-pub(super) fn success(data: &Value) -> Response {
+pub(crate) fn success(data: &Value) -> Response {
     json_response(format!("{{\"status\":\"success\",\"data\":{data}}}"))
 }
 
@@ -65,11 +65,12 @@ pub(super) async fn runtimeinfo(State(state): State<ApiState>) -> Response {
     }))
 }
 
-/// How far the log has been replayed, in bytes of the log.
+/// How far the log has been replayed, in bytes of the log. Before the store is open `starting.rs` answers.
 pub(super) async fn walreplay(State(state): State<ApiState>) -> Response {
-    let (done, all) = state.db.replay_progress().bytes();
-    let word = if done >= all { "done" } else { "in progress" };
-    success(&json!({"min": 0, "max": all, "current": done.min(all), "state": word}))
+    let replay = state.db.replay();
+    let (done, all) = replay.bytes();
+    let word = if replay.is_complete() { "done" } else { "in progress" };
+    success(&json!({"min": 0, "max": all, "current": done, "state": word}))
 }
 
 fn hostname() -> String {

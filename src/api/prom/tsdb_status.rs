@@ -27,6 +27,7 @@ pub(super) async fn tsdb(State(state): State<ApiState>, params: Params) -> Resul
             Ok(_) | Err(_) => return Err(ApiError::bad_data("limit must be a positive number")),
         },
     };
+    super::readable(&state, i64::MAX).await?;
     let db = state.db.clone();
     let found = cpu_pool::run(move || db.head_status(limit)).await.map_err(ApiError::internal)?;
     let list = |ranking: &Ranking| -> Value { ranking.iter().map(|(n, v)| json!({"name": n, "value": v})).collect() };

@@ -30,6 +30,20 @@ pub struct Limits {
     pub label_value_length: u64,
     /// Dropped targets that are remembered.
     pub dropped_targets: u64,
+    /// Buckets of a native histogram.
+    pub histogram_buckets: u64,
+    /// The finest exponential schema of a native histogram; `None` if any may be stored.
+    pub histogram_schema: Option<i32>,
+}
+
+/// The finest exponential schema whose buckets grow by at least `factor`: at schema `n` they grow by `2^(2^-n)`. `None` if all do.
+fn finest_schema(factor: f64) -> Option<i32> {
+    /// Schemas there are.
+    const SCHEMAS: std::ops::RangeInclusive<i32> = -4..=8;
+    // Up to 1 there is no bound, and nothing grows by what is no number.
+    let schema = (factor > 1.0).then(|| (-factor.log2().log2()).floor())?;
+    let schema = (schema as i32).clamp(*SCHEMAS.start(), *SCHEMAS.end());
+    (schema < *SCHEMAS.end()).then_some(schema)
 }
 
 /// See the module. Equal jobs need no restart on reload.
@@ -134,6 +148,8 @@ impl ScrapeConfig {
                 label_name_length: self.label_name_length_limit.or(global.label_name_length_limit).unwrap_or(0),
                 label_value_length: self.label_value_length_limit.or(global.label_value_length_limit).unwrap_or(0),
                 dropped_targets: self.keep_dropped_targets.or(global.keep_dropped_targets).unwrap_or(0),
+                histogram_buckets: self.native_histogram_bucket_limit.unwrap_or(0),
+                histogram_schema: self.native_histogram_min_bucket_factor.and_then(finest_schema),
             },
             names,
             histograms,
@@ -142,6 +158,23 @@ impl ScrapeConfig {
             http: self.http_client(),
             static_configs: self.static_configs.clone(),
             file_sd_configs: self.file_sd_configs.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_give_the_finest_schema_that_grows_so_fast() {
+        let schemas = [0.0, 1.0, 1.002, 1.003, 1.1, 1.5, 2.0, 3.9, 4.0, 1e6, f64::INFINITY, f64::NAN];
+        let got: Vec<Option<i32>> = schemas.into_iter().map(finest_schema).collect();
+        let want = [None, None, None, Some(7), Some(2), Some(0), Some(0), Some(-1), Some(-1), Some(-4), Some(-4), None];
+        assert_eq!(got, want);
+        for (factor, schema) in [(1.05, 3), (1.3, 1), (15.0, -2), (17.0, -3)] {
+            assert_eq!(finest_schema(factor), Some(schema));
+            assert!(2f64.powf(2f64.powi(-schema)) >= factor && 2f64.powf(2f64.powi(-schema - 1)) < factor);
         }
     }
 }

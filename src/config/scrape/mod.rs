@@ -135,10 +135,10 @@ with_http_client! {
         /// Longest label value in bytes.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub label_value_length_limit: Option<u64>,
-        /// No native histograms are scraped, so that this holds always.
+        /// Most buckets of a native histogram.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub native_histogram_bucket_limit: Option<u64>,
-        /// No native histograms are scraped, so that this holds always.
+        /// By how much the buckets of native histograms grow at least.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub native_histogram_min_bucket_factor: Option<f64>,
         /// How many dropped targets are remembered.

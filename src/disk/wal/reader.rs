@@ -34,16 +34,21 @@ pub struct ReplayReport {
     pub damage: Vec<Damage>,
 }
 
-/// Gives every whole record from `from` on to `each`, with the place after it. A damaged record is stepped over by its claimed
+/// Gives every whole record from `from` on, up to `until` or to the end, to `each`, with the place after it. A damaged record is stepped over by its claimed
 /// length if a good record follows there, else the rest of its segment is given up; both are reported, neither is an error.
 pub fn replay(
     dir: &Path,
     from: WalPosition,
+    until: Option<WalPosition>,
     mut each: impl FnMut(WalPosition, &[u8]) -> io::Result<()>,
 ) -> io::Result<ReplayReport> {
     let mut report = ReplayReport { end: from, ..ReplayReport::default() };
-    for number in segment::list(dir)?.into_iter().filter(|n| *n >= from.segment) {
-        let content = fs::read(segment::path(dir, number))?;
+    let last = until.map_or(u64::MAX, |u| u.segment);
+    for number in segment::list(dir)?.into_iter().filter(|n| (from.segment..=last).contains(n)) {
+        let mut content = fs::read(segment::path(dir, number))?;
+        if let Some(until) = until.filter(|u| u.segment == number) {
+            content.truncate(usize::try_from(until.offset).unwrap_or(usize::MAX));
+        }
         report.bytes += content.len() as u64;
         let mut lost = |offset: usize, bytes: usize, reason| {
             let at = WalPosition { segment: number, offset: offset as u64 };
@@ -112,7 +117,7 @@ mod tests {
 
     fn read_all(dir: &Path) -> (Vec<Vec<u8>>, ReplayReport) {
         let mut seen = Vec::new();
-        let report = replay(dir, WalPosition::default(), |_, p| {
+        let report = replay(dir, WalPosition::default(), None, |_, p| {
             seen.push(p.to_vec());
             Ok(())
         })
@@ -186,12 +191,21 @@ mod tests {
         let wal = Wal::open(dir.path(), WalOptions { segment_bytes: 64, ..WalOptions::default() }).unwrap();
         let positions: Vec<WalPosition> = (1..10).map(|i| wal.append(&payload(i)).unwrap()).collect();
         let mut count = 0;
-        replay(dir.path(), positions[5], |_, _| {
+        replay(dir.path(), positions[5], None, |_, _| {
             count += 1;
             Ok(())
         })
         .unwrap();
         assert_eq!(count, 3);
+        for until in 0..positions.len() {
+            let mut ends = Vec::new();
+            let report = replay(dir.path(), WalPosition::default(), Some(positions[until]), |end, _| {
+                ends.push(end);
+                Ok(())
+            });
+            assert_eq!(report.unwrap().damage, []);
+            assert_eq!(ends, positions[..=until]);
+        }
         wal.truncate_before(positions[5].segment).unwrap();
         assert_eq!(segment::list(dir.path()).unwrap().first(), Some(&positions[5].segment));
     }

@@ -74,7 +74,7 @@ fn every_kind_of_metric() {
     .map(|(labels, v)| (labels, vec![v]))
     .collect();
     assert_eq!(stored(&db, ".+"), want);
-    let exemplars = db.exemplars(&[vec![Matcher::equal("le", "1")]], i64::MIN, i64::MAX);
+    let exemplars = db.exemplars(&[vec![Matcher::equal("le", "1")]], i64::MIN, i64::MAX).unwrap();
     assert_eq!(exemplars[0].1[0].labels.value("trace_id"), "0af7651916cd43dd8448eb211c80319c");
     // The same again: nothing new, nothing refused but the deltas.
     assert_eq!(write(&db, &request).unwrap().refused, 2);

@@ -256,6 +256,7 @@ async fn run_test(test: Test<'_>, groups: &[GroupSpec], eval_ms: i64, fuzzy: boo
         keeper: world.clone(),
         observer: Arc::new(()),
         clock: clock.clone(),
+        ready: crate::exec::latch::Latch::opened(),
     });
     let settings = Arc::new(RuleSettings {
         external_url: group.external_url.clone(),

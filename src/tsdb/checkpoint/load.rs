@@ -13,11 +13,12 @@ use crate::disk::wal::WalPosition;
 use crate::disk::wal::record::{self, Decoded, HEADER_LEN, MAX_PAYLOAD};
 use crate::model::TimestampMs;
 use crate::model::labels::packed_labels;
+use crate::tsdb::SeriesRef;
 use crate::tsdb::error::Error;
 use crate::tsdb::filenames::CHECKPOINT_FILE;
 use crate::tsdb::head::chunk_files::ChunkFiles;
 use crate::tsdb::head::series_state::{self, Before, SeriesState};
-use crate::tsdb::replay::Rebuilt;
+use crate::tsdb::replay::series::Rebuilt;
 use crate::tsdb::self_metrics as count;
 use crate::tsdb::wal_record::{self, Batch, Definitions};
 
@@ -36,13 +37,17 @@ pub(crate) struct Covered {
 }
 
 impl Covered {
+    /// Whether it has what the record that ends at `end` says of a series.
+    pub(crate) fn has(&self, series: SeriesRef, end: WalPosition) -> bool {
+        self.stretches.get((series.slot() / STRETCH) as usize).is_some_and(|at| end <= *at)
+    }
+
     /// Takes out of the batch of the record that ends at `end` what the checkpoint has already.
     pub(crate) fn remove_from(&self, batch: &mut Batch, end: WalPosition) {
         if end > self.newest {
             return;
         }
-        let stands = |slot: u32| self.stretches.get((slot / STRETCH) as usize).is_some_and(|at| end <= *at);
-        batch.retain_series(|r| !stands(r.slot()));
+        batch.retain_series(|r| !self.has(r, end));
         if end <= self.annotations {
             batch.exemplars.clear();
             batch.metadata.clear();

@@ -7,9 +7,11 @@
 //! stretch has already. Then exemplars and metadata, with their position, and a record that says that it is whole.
 
 mod load;
+mod retry;
 mod write;
 
-pub(crate) use load::{Loaded, find_chunks, load};
+pub(crate) use load::{Covered, Loaded, find_chunks, load};
+pub(crate) use retry::Retry;
 pub(crate) use write::write;
 
 use crate::model::TimestampMs;

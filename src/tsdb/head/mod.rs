@@ -27,6 +27,9 @@ use crate::model::labels::packed_labels;
 /// Series in one allocation: growing must not copy a million of them.
 const PAGE: usize = 1024;
 
+/// Epochs passed over where definitions were lost: one is used for each block that is cut, so that these are years.
+const LOST_EPOCHS: u32 = 1 << 16;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Head {
@@ -223,9 +226,10 @@ impl Head {
         HEAD_SERIES.dec();
     }
 
-    /// After a replay: places without a series become free, and new series get a new epoch.
-    pub(crate) fn finish_replay(&mut self) {
-        self.epoch = self.epoch.saturating_add(1);
+    /// When all series of the log are known: places without a series become free, and new series get a new epoch. If definitions were lost
+    /// it is one that theirs cannot have reached, so that their samples do not go to others.
+    pub(crate) fn finish_replay(&mut self, lost: bool) {
+        self.epoch = self.epoch.saturating_add(if lost { LOST_EPOCHS } else { 1 });
         self.free = (0..self.slots_end()).rev().filter(|slot| self.at(*slot).is_none()).collect();
     }
 

@@ -180,8 +180,8 @@ fn annotations_outlive_a_restart_and_the_segments_they_came_in() {
     }
     let all = vec![vec![crate::model::Matcher::equal("i", "0")]];
     for round in 0..3 {
-        assert_eq!(db.exemplars(&all, T0, T0), [(labels(0), vec![e.clone()])], "{round}");
-        assert_eq!(db.exemplars(&all, T0 + 1, T0 + 2), []);
+        assert_eq!(db.exemplars(&all, T0, T0).unwrap(), [(labels(0), vec![e.clone()])], "{round}");
+        assert_eq!(db.exemplars(&all, T0 + 1, T0 + 2).unwrap(), []);
         assert_eq!(db.metadata(None, 5), [("m".to_owned(), vec![help.clone()])]);
         assert_eq!((db.metadata(Some("m"), 1).len(), db.metadata(Some("other"), 1).len()), (1, 0));
         db.maintain().unwrap();
@@ -191,6 +191,6 @@ fn annotations_outlive_a_restart_and_the_segments_they_came_in() {
     drop(db);
     let db = open(dir.path(), &clock);
     assert_eq!(content(&db, i64::MIN, i64::MAX), before);
-    assert_eq!(db.exemplars(&all, T0, T0).len(), 1);
+    assert_eq!(db.exemplars(&all, T0, T0).unwrap().len(), 1);
     assert_eq!(db.metadata(None, 5).len(), 1);
 }

@@ -45,7 +45,7 @@ fn check(db: &Db, when: &str) {
 }
 
 fn check_annotations(db: &Db, when: &str) {
-    let exemplars = db.exemplars(&[vec![Matcher::equal("i", "0")]], i64::MIN, i64::MAX);
+    let exemplars = db.exemplars(&[vec![Matcher::equal("i", "0")]], i64::MIN, i64::MAX).unwrap();
     let times: Vec<Option<i64>> = exemplars.iter().flat_map(|e| e.1.iter().map(|e| e.timestamp)).collect();
     assert_eq!(times, (0..6).map(|n| Some(FIRST + (50 + n * 100) * 30_000)).collect::<Vec<_>>(), "{when}");
     assert_eq!(db.metadata(Some("m"), 5)[0].1[0].help, "counts what was there before", "{when}");

@@ -7,6 +7,7 @@ mod histogram;
 mod message;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,6 +18,8 @@ use crate::disk::varint::take_bytes;
 use crate::model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use crate::model::{FloatHistogram, MetricType, TimestampMs};
 use crate::wire::protobuf::ProtobufError;
+pub use write::{FamilyKind, FamilyWriter};
+
 use message::{Bucket, Family, Metric, WireExemplar, read_family};
 
 /// What of histograms that are native and classic at once is read.

@@ -71,6 +71,7 @@ async fn run(case: &Json, name: &str, store: &Arc<Store>, settings: &RuleSetting
         keeper: store.clone(),
         observer: Arc::new(()),
         clock: Arc::new(SystemClock),
+        ready: campanile::exec::latch::Latch::opened(),
     };
     store.alerts.lock().unwrap_or_else(|e| e.into_inner()).clear();
     let manager = RuleManager::new(services, Some(Snapshot::default()));
