@@ -5,7 +5,6 @@ pub mod check;
 pub mod columns;
 pub mod count;
 pub mod detected_fields;
-pub mod drain;
 pub mod engine;
 pub mod format;
 pub mod hints;

@@ -10,11 +10,12 @@ use rayon::prelude::*;
 use crate::exec::cpu_pool;
 use crate::logql::columns::StreamRows;
 use crate::logql::storage::{
-    Count, Direction, Entry, Fold, FoldPart, LineHint, Plan, PlanTerm, Select, Storage, StorageError, StreamCount,
+    Count, Direction, Entry, Fold, FoldPart, LineHint, Plan, PlanTerm, Select, Storage, StorageError,
+    StoredPattern, StreamCount,
 };
 use crate::logs::pieces::{GroupPiece, Part, Piece};
 use crate::logs::{
-    self, CountRequest, LineFilter, Measure, ScanRequest, ScannedEntry, Selection, Snapshot, Store, StreamId,
+    self, CountRequest, LineFilter, Measure, PatternRequest, ScanRequest, ScannedEntry, Selection, Snapshot, Store, StreamId,
 };
 use crate::model::Labels;
 use crate::query::log_rows::{GroupRows, Shapes};
@@ -53,25 +54,26 @@ impl Storage for LogStorage {
     }
 
     fn fold(&self, select: &Select, fold: &dyn Fold) -> Result<(), StorageError> {
-        let snapshot = self.0.snapshot();
-        let pieces = snapshot.pieces(&request(select)).map_err(failed)?;
-        let reading = Reading { snapshot: &snapshot, filtered: !select.hints.is_empty(), shapes: Shapes::default() };
-        let mut list: Vec<&Piece<'_>> = pieces.list().iter().collect();
-        // In order of time, so that parts are the same each time.
-        list.sort_by_key(|p| (p.first(), p.last(), p.rows()));
-        let parts = parts_of(&list);
-        cpu_pool::pool().install(|| {
-            parts.par_iter().enumerate().try_for_each(|(i, pieces)| {
-                let mut part = fold.part(i);
-                for piece in *pieces {
-                    if reading.give(piece, part.as_mut())?.is_break() {
-                        break;
-                    }
-                }
-                part.finish();
-                Ok(())
-            })
-        })
+        fold_of(&self.0.snapshot(), select, fold)
+    }
+
+    fn patterns(
+        &self,
+        select: &Select,
+        step_ns: i64,
+        fold: &dyn Fold,
+    ) -> Result<Vec<StoredPattern>, StorageError> {
+        let request = PatternRequest {
+            selection: Selection::Matchers(select.matchers.clone()),
+            start_ns: select.start_ns,
+            end_ns: select.end_ns,
+            step_ns,
+        };
+        let (found, rest) = self.0.snapshot().patterns(&request);
+        fold_of(&rest, select, fold)?;
+        let stored =
+            |p: logs::FoundPattern| StoredPattern { level: p.level, line: p.line, samples: p.samples };
+        Ok(found.into_iter().map(stored).collect())
     }
 
     fn plan(&self, select: &Select) -> Result<Plan, StorageError> {
@@ -90,6 +92,28 @@ impl Storage for LogStorage {
             terms: facts.terms.iter().map(|(text, blocks)| PlanTerm { text: text.clone(), blocks: *blocks }).collect(),
         })
     }
+}
+
+/// Gives what is selected of a snapshot in parts that are worked on side by side.
+fn fold_of(snapshot: &Snapshot, select: &Select, fold: &dyn Fold) -> Result<(), StorageError> {
+    let pieces = snapshot.pieces(&request(select)).map_err(failed)?;
+    let reading = Reading { snapshot, filtered: !select.hints.is_empty(), shapes: Shapes::default() };
+    let mut list: Vec<&Piece<'_>> = pieces.list().iter().collect();
+    // In order of time, so that parts are the same each time.
+    list.sort_by_key(|p| (p.first(), p.last(), p.rows()));
+    let parts = parts_of(&list);
+    cpu_pool::pool().install(|| {
+        parts.par_iter().enumerate().try_for_each(|(i, pieces)| {
+            let mut part = fold.part(i);
+            for piece in *pieces {
+                if reading.give(piece, part.as_mut())?.is_break() {
+                    break;
+                }
+            }
+            part.finish();
+            Ok(())
+        })
+    })
 }
 
 /// Parts for each thread: so many that none waits long for another, so few that putting them together costs nothing.
