@@ -17,5 +17,6 @@ pub mod range;
 pub mod stages;
 pub mod storage;
 pub mod template;
+pub mod variants;
 
 pub use parse::{ParseError, parse};

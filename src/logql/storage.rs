@@ -177,12 +177,7 @@ pub trait Storage: Send + Sync {
 
     /// The patterns that the store has found in what is selected, counted in steps of so many nanoseconds. Lines whose patterns
     /// it does not know go to `fold`. Only for a selection without hints.
-    fn patterns(
-        &self,
-        select: &Select,
-        _step_ns: i64,
-        fold: &dyn Fold,
-    ) -> Result<Vec<StoredPattern>, StorageError> {
+    fn patterns(&self, select: &Select, _step_ns: i64, fold: &dyn Fold) -> Result<Vec<StoredPattern>, StorageError> {
         self.fold(select, fold)?;
         Ok(Vec::new())
     }

@@ -252,10 +252,19 @@ impl SegmentView {
         let bytes = self.bytes.get(at.range.clone()).unwrap_or_default();
         let section = (crc32c::crc32c(bytes) == at.crc).then(|| Section::read(bytes)).flatten();
         if section.is_none() && !self.patterns_damaged.swap(true, Ordering::Relaxed) {
-            tracing::error!(segment = self.place, "damaged patterns of a log segment are not used; they are found anew");
+            tracing::error!(
+                segment = self.place,
+                "damaged patterns of a log segment are not used; they are found anew"
+            );
             metrics::DAMAGED.with_label_values(&["patterns"]).inc();
         }
         section
+    }
+
+    /// Where the patterns lie in the file.
+    #[cfg(test)]
+    pub(super) fn patterns_range(&self) -> Option<Range<usize>> {
+        self.patterns.as_ref().map(|p| p.range.clone())
     }
 
     fn open_index(&self) -> Result<TokenIndex, Error> {

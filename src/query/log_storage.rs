@@ -10,12 +10,13 @@ use rayon::prelude::*;
 use crate::exec::cpu_pool;
 use crate::logql::columns::StreamRows;
 use crate::logql::storage::{
-    Count, Direction, Entry, Fold, FoldPart, LineHint, Plan, PlanTerm, Select, Storage, StorageError,
-    StoredPattern, StreamCount,
+    Count, Direction, Entry, Fold, FoldPart, LineHint, Plan, PlanTerm, Select, Storage, StorageError, StoredPattern,
+    StreamCount,
 };
 use crate::logs::pieces::{GroupPiece, Part, Piece};
 use crate::logs::{
-    self, CountRequest, LineFilter, Measure, PatternRequest, ScanRequest, ScannedEntry, Selection, Snapshot, Store, StreamId,
+    self, CountRequest, LineFilter, Measure, PatternRequest, ScanRequest, ScannedEntry, Selection, Snapshot, Store,
+    StreamId,
 };
 use crate::model::Labels;
 use crate::query::log_rows::{GroupRows, Shapes};
@@ -57,12 +58,7 @@ impl Storage for LogStorage {
         fold_of(&self.0.snapshot(), select, fold)
     }
 
-    fn patterns(
-        &self,
-        select: &Select,
-        step_ns: i64,
-        fold: &dyn Fold,
-    ) -> Result<Vec<StoredPattern>, StorageError> {
+    fn patterns(&self, select: &Select, step_ns: i64, fold: &dyn Fold) -> Result<Vec<StoredPattern>, StorageError> {
         let request = PatternRequest {
             selection: Selection::Matchers(select.matchers.clone()),
             start_ns: select.start_ns,
@@ -71,8 +67,7 @@ impl Storage for LogStorage {
         };
         let (found, rest) = self.0.snapshot().patterns(&request);
         fold_of(&rest, select, fold)?;
-        let stored =
-            |p: logs::FoundPattern| StoredPattern { level: p.level, line: p.line, samples: p.samples };
+        let stored = |p: logs::FoundPattern| StoredPattern { level: p.level, line: p.line, samples: p.samples };
         Ok(found.into_iter().map(stored).collect())
     }
 
@@ -313,5 +308,58 @@ mod tests {
             short += usize::from(stats.lines == 0);
         }
         assert!(short >= 7, "queries that were answered without reading: {short}");
+    }
+
+    #[test]
+    fn kept_patterns_are_those_of_the_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { background: false, retention_ns: 0, ..Options::default() };
+        let store = Arc::new(Store::open(dir.path(), options).unwrap());
+        let push = |app: &str, from: i64| {
+            let line = |i: i64| match i % 4 {
+                0 => format!(r#"{{"level":"info","n":{i},"msg":"took {i}ms for user u{}"}}"#, i % 7),
+                1 => format!("level=warn n={i} msg=\"disk {i} is full\" host=a"),
+                2 => format!("10.0.0.{i} GET /path/{i} done"),
+                _ => "plain words only".to_owned(),
+            };
+            let entries = (from..from + 200)
+                .map(|i| LogEntry { timestamp: START + i * SECOND, line: line(i), metadata: Labels::empty() })
+                .collect();
+            store.push(vec![LogStream { labels: Labels::from_pairs([("app", app)]), entries }]).unwrap();
+        };
+        push("a", 0);
+        push("b", 100);
+        store.flush().unwrap();
+        push("a", 200);
+        let storage = LogStorage(store);
+        for selector in ["{app=\"a\"}", "{app=~\".+\"}"] {
+            let query = Query {
+                expr: selector.to_owned(),
+                start_ns: START,
+                end_ns: START + 600 * SECOND,
+                step_ns: 60 * SECOND,
+                limit: 0,
+                direction: Direction::Forward,
+                interval_ns: 0,
+                explain: false,
+            };
+            let ask = |storage: &dyn Storage| {
+                let no = AtomicBool::new(false);
+                let (found, _) =
+                    crate::logql::engine::patterns(storage, &EngineOptions::default(), &query, &no).unwrap();
+                found.into_iter().map(|(level, p)| (level, p.text(), p.samples)).collect::<Vec<_>>()
+            };
+            let (kept, mined) = (ask(&storage), ask(&Scanning(&storage)));
+            assert_eq!(kept, mined, "{selector}");
+            let texts: Vec<&str> = kept.iter().map(|(_, t, _)| t.as_str()).collect();
+            assert_eq!(kept.len(), 4, "{texts:?}");
+            assert!(texts.contains(&r#"{"level":"info","n":<_>,"msg":"took <_> for user <_>"}"#), "{texts:?}");
+            let filtered = Query { expr: format!("{selector} |= \"disk\""), ..query.clone() };
+            let no = AtomicBool::new(false);
+            let (found, _) =
+                crate::logql::engine::patterns(&storage, &EngineOptions::default(), &filtered, &no).unwrap();
+            let lines: u64 = found.iter().map(|(_, p)| p.lines()).sum();
+            assert_eq!((found.len(), lines), (1, if selector.contains('~') { 150 } else { 100 }));
+        }
     }
 }

@@ -16,3 +16,6 @@ pub const BUCKET_NS: i64 = 10_000_000_000;
 pub(super) fn bucket_of(timestamp: crate::model::TimestampNs) -> i64 {
     timestamp.div_euclid(BUCKET_NS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,11 +155,7 @@ impl Section {
         let _walked = self.walk(&mut wanted, &mut each);
     }
 
-    fn walk(
-        &self,
-        wanted: &mut dyn FnMut(Entry) -> bool,
-        each: &mut dyn FnMut(Entry, usize, i64, u64),
-    ) -> Option<()> {
+    fn walk(&self, wanted: &mut dyn FnMut(Entry) -> bool, each: &mut dyn FnMut(Entry, usize, i64, u64)) -> Option<()> {
         let mut input = self.plain.get(self.entries_at..)?;
         let input = &mut input;
         let mut stream = 0u32;
