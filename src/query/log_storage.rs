@@ -362,4 +362,45 @@ mod tests {
             assert_eq!((found.len(), lines), (1, if selector.contains('~') { 150 } else { 100 }));
         }
     }
+
+    #[test]
+    fn variants_are_told_by_their_label() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { background: false, retention_ns: 0, ..Options::default() };
+        let store = Arc::new(Store::open(dir.path(), options).unwrap());
+        push(&store, &[("app", "a")], 0, &[]);
+        push(&store, &[("app", "b")], 0, &[]);
+        let storage = LogStorage(store);
+        let ask = |expr: &str| {
+            let query = Query {
+                expr: expr.to_owned(),
+                start_ns: START,
+                end_ns: START + 600 * SECOND,
+                step_ns: 0,
+                limit: 0,
+                direction: Direction::Backward,
+                interval_ns: 0,
+                explain: false,
+            };
+            match run(&storage, &EngineOptions::default(), &query, &AtomicBool::new(false)).unwrap().0 {
+                Output::Vector(series) => {
+                    series.into_iter().map(|s| (s.labels.to_string(), s.points[0].1)).collect::<Vec<_>>()
+                }
+                other => panic!("{expr}: {other:?}"),
+            }
+        };
+        let by_itself = |expr: &str, variant: usize| {
+            let (labels, value) = ask(expr).remove(0);
+            let sign = if labels == "{}" { "" } else { ", " };
+            (format!("{{__variant__=\"{variant}\"{sign}{}", labels.trim_start_matches('{')), value)
+        };
+        let found = ask("variants(sum by (app) (count_over_time({app=\"a\"} |= \"error\" [10m])), \
+             sum(bytes_over_time({app=~\".+\"}[10m])) * 2) of ({app=\"a\"} != \"info\" [10m])");
+        let wanted = [
+            by_itself("sum by (app) (count_over_time({app=\"a\"} != \"info\" |= \"error\" [10m]))", 0),
+            by_itself("sum(bytes_over_time({app=\"a\"} != \"info\" [10m])) * 2", 1),
+        ];
+        assert_eq!(found, wanted);
+        assert!(found.iter().all(|(_, value)| *value > 0.0));
+    }
 }

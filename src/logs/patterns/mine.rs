@@ -5,7 +5,7 @@
 //! is the same in all of these rows, and left open if not. So most rows cost a comparison of their values, not the search for
 //! a pattern.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::bucket_of;
 use super::section::SectionBuilder;
@@ -48,7 +48,7 @@ pub(in crate::logs) struct PatternMiner {
     section: SectionBuilder,
     /// The stream at hand, with a miner for each level it has.
     stream: Option<u32>,
-    miners: Vec<(u32, Miner)>,
+    miners: BTreeMap<u32, Miner>,
     /// Levels without a code, by number from [`LEVELS`] on.
     named: Vec<String>,
     looks: HashMap<u64, Look, ByHash>,
@@ -99,7 +99,7 @@ impl PatternMiner {
         fact.seen += 1;
         if fact.skeleton.is_none() {
             let line = group.value(id, place, 0);
-            miner_of(&mut self.miners, level).add(line, [(bucket, 1)]);
+            self.miners.entry(level).or_default().add(line, [(bucket, 1)]);
             return;
         }
         let mut look = u64::from(id) << 32 | u64::from(level);
@@ -153,15 +153,13 @@ impl PatternMiner {
                 }
             }
             self.line.extend_from_slice(skeleton.literal(skeleton.variables().len()).as_bytes());
-            miner_of(&mut self.miners, look.level).add(&self.line, look.samples);
+            self.miners.entry(look.level).or_default().add(&self.line, look.samples);
         }
     }
 
     fn end_stream(&mut self) {
         let Some(stream) = self.stream.take() else { return };
-        let mut miners = std::mem::take(&mut self.miners);
-        miners.sort_by_key(|(level, _)| *level);
-        for (level, miner) in miners {
+        for (level, miner) in std::mem::take(&mut self.miners) {
             let name = match (level as usize).checked_sub(LEVELS.len() + 1) {
                 Some(i) => self.named.get(i).map_or(UNKNOWN, String::as_str),
                 None => level_name(level as u8).unwrap_or(UNKNOWN),
@@ -176,19 +174,6 @@ impl PatternMiner {
         self.end_stream();
         self.section.finish()
     }
-}
-
-fn miner_of(miners: &mut Vec<(u32, Miner)>, level: u32) -> &mut Miner {
-    let at = match miners.iter().position(|(l, _)| *l == level) {
-        Some(at) => at,
-        None => {
-            miners.push((level, Miner::default()));
-            miners.len() - 1
-        }
-    };
-    // The place was found or made just now.
-    #[expect(clippy::indexing_slicing, reason = "the place exists")]
-    &mut miners[at].1
 }
 
 fn low_bits(n: usize) -> u64 {

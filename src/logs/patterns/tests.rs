@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::exec::clock::ManualClock;
 use crate::logs::partition::NS_PER_DAY;
@@ -178,4 +180,44 @@ fn raw_lines_and_many_streams() {
         pattern("unknown", "tick <_> of tock", &[(0, 300)]),
     ];
     assert_eq!((patterns, left), (wanted.into(), 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the lines are, each that is not empty is counted once, in its level and bucket.
+    #[test]
+    fn every_line_is_in_one_pattern(
+        rows in prop::collection::vec((0..3u8, 0..60i64, 0..4u8, prop_oneof![
+            "[a1 =\"\\\\{}:,\\[\\]ü\u{1}]{0,20}",
+            "\\{(\"[a-c]\":(\"[a-b ]{0,5}\"|[0-9]{1,3}|\\[[0-9,]{0,4}\\]),?){0,4}\\}",
+            "([a-c]=([a-b0-9]{1,3}|\"[ab ]{0,8}\") ?){0,4}",
+            "(user|host) [a-c] (came|went) [0-9]{1,3} times",
+        ]), 1..120),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), options()).unwrap();
+        let mut expected: BTreeMap<(String, i64), u64> = BTreeMap::new();
+        for (i, (app, at, level, line)) in rows.iter().enumerate() {
+            // Different nanoseconds, as exact doubles are dropped.
+            let level = ["info", "error", "odd", "trace"][usize::from(*level)];
+            let entry = LogEntry {
+                timestamp: NOON + at * SECOND + i as i64,
+                line: line.clone(),
+                metadata: Labels::from_pairs([("detected_level", level)]),
+            };
+            let labels = Labels::from_pairs([("app", format!("a{app}"))]);
+            store.push(vec![LogStream { labels, entries: vec![entry] }]).unwrap();
+            if !line.is_empty() {
+                *expected.entry((level.to_owned(), at / 10 * 10)).or_default() += 1;
+            }
+        }
+        store.flush().unwrap();
+        let (patterns, _) = found(&store.snapshot(), ".+", (0, 60), 10);
+        let mut counted: BTreeMap<(String, i64), u64> = BTreeMap::new();
+        for ((level, _), samples) in patterns {
+            samples.into_iter().for_each(|(t, n)| *counted.entry((level.clone(), t)).or_default() += n);
+        }
+        prop_assert_eq!(counted, expected);
+    }
 }
