@@ -416,6 +416,21 @@ pub enum MetricKind {
         /// The regex.
         regex: String,
     },
+    /// `variants(a, b) of ({...}[5m])`; at the top of a query only.
+    Variants(Box<Variants>),
+}
+
+/// Several metric expressions about the same lines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variants {
+    /// The expressions.
+    pub list: Vec<MetricExpr>,
+    /// The lines.
+    pub of: LogExpr,
+    /// The range written behind them, in nanoseconds. The ranges of the expressions are what counts.
+    pub range_ns: i64,
+    /// `offset` in nanoseconds, may be negative; likewise.
+    pub offset_ns: i64,
 }
 
 /// A function over a range of lines.

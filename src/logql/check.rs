@@ -68,6 +68,10 @@ fn metric(source: &str, m: &MetricExpr) -> Result<(), ParseError> {
             Ok(())
         }
         MetricKind::Literal(_) | MetricKind::VectorLiteral(_) => Ok(()),
+        MetricKind::Variants(v) => {
+            log(&v.of)?;
+            v.list.iter().try_for_each(|variant| metric(source, variant))
+        }
         MetricKind::LabelReplace { expr, regex, .. } => {
             GoRegex::anchored(regex)
                 .map_err(|e| ParseError::at(source, m.span, format!("invalid regex in label_replace: {e}")))?;

@@ -2,7 +2,7 @@
 
 use crate::logql::ast::{
     Binary, Conversion, Expr, Extraction, Grouping, LabelFilter, LabelFormatSource, LineFilter, LogExpr, MetricExpr,
-    MetricKind, NamedMatcher, RangeAggregation, Stage, StageKind, Unwrap, VectorOp,
+    MetricKind, NamedMatcher, RangeAggregation, Stage, StageKind, Unwrap, Variants, VectorOp,
 };
 use crate::model::Matcher;
 use crate::model::sample::format_value;
@@ -150,17 +150,35 @@ fn unwrap(u: &Unwrap) -> String {
     }
 }
 
-fn range_text(r: &RangeAggregation) -> String {
-    format!("[{}]", format_ms(r.range_ns / 1_000_000))
+fn range_text(range_ns: i64) -> String {
+    format!("[{}]", format_ms(range_ns / 1_000_000))
+}
+
+/// The range with its offset.
+fn place_text(range_ns: i64, offset_ns: i64) -> String {
+    match offset_ns {
+        0 => range_text(range_ns),
+        _ => format!("{} offset {}", range_text(range_ns), format_duration(offset_ns)),
+    }
 }
 
 fn grouping(g: &Grouping, separator: &str) -> String {
     let word = match (g.without, g.labels.is_empty()) {
         (true, _) => " without ",
         (false, false) => " by ",
+        // The same as none.
         (false, true) => return String::new(),
     };
-    if g.labels.is_empty() { word.to_owned() } else { format!("{word}({})", g.labels.join(separator)) }
+    format!("{word}({})", g.labels.join(separator))
+}
+
+/// Behind a range function `by ()` is not the same as nothing: it makes one series of all.
+fn range_grouping(r: &RangeAggregation, separator: &str) -> String {
+    match &r.grouping {
+        None => String::new(),
+        Some(g) if g.labels.is_empty() && !g.without => " by ()".to_owned(),
+        Some(g) => grouping(g, separator),
+    }
 }
 
 fn range(r: &RangeAggregation) -> String {
@@ -176,12 +194,9 @@ fn range(r: &RangeAggregation) -> String {
             out.push_str(&format!(" | {}", label_filter(f)));
         }
     }
-    out.push_str(&range_text(r));
-    if r.offset_ns != 0 {
-        out.push_str(&format!(" offset {}", format_duration(r.offset_ns)));
-    }
+    out.push_str(&place_text(r.range_ns, r.offset_ns));
     out.push(')');
-    out.push_str(&r.grouping.as_ref().map_or_else(String::new, |g| grouping(g, ",")));
+    out.push_str(&range_grouping(r, ","));
     out
 }
 
@@ -228,7 +243,12 @@ fn metric(m: &MetricExpr) -> String {
             let texts = [dst, replacement, src, regex].map(|t| quote(t)).join(",");
             format!("label_replace({},{texts})", metric(expr))
         }
+        MetricKind::Variants(v) => format!("variants({}) {}", join(&v.list, ", ", metric), common_part(v)),
     }
+}
+
+fn common_part(v: &Variants) -> String {
+    format!("of ({}{})", log(&v.of), place_text(v.range_ns, v.offset_ns))
 }
 
 fn pretty_log(l: &LogExpr, level: usize) -> String {
@@ -260,14 +280,14 @@ fn pretty_range(r: &RangeAggregation, level: usize) -> String {
             out.push_str(&format!("\n{}| {}", indent(level + 2), label_filter(f)));
         }
     }
-    out.push_str(&format!(" {}", range_text(r)));
+    out.push_str(&format!(" {}", range_text(r.range_ns)));
     if r.offset_ns != 0 {
         let sign = if r.offset_ns < 0 { "-" } else { "" };
         let ms = i64::try_from(r.offset_ns.unsigned_abs() / 1_000_000).unwrap_or(i64::MAX);
         out.push_str(&format!(" offset {sign}{}", format_ms(ms)));
     }
     out.push_str(&format!("\n{})", indent(level)));
-    out.push_str(&r.grouping.as_ref().map_or_else(String::new, |g| grouping(g, ", ")));
+    out.push_str(&range_grouping(r, ", "));
     out
 }
 
@@ -296,6 +316,10 @@ fn pretty_metric(m: &MetricExpr, level: usize) -> String {
             let texts = [dst, replacement, src, regex].map(|t| format!("{inner}{}", quote(t))).join(",\n");
             format!("{}label_replace(\n{},\n{texts}\n{})", indent(level), pretty_metric(expr, level + 1), indent(level))
         }
+        MetricKind::Variants(v) => {
+            let list = join(&v.list, ",\n", |variant| pretty_metric(variant, level + 1));
+            format!("{}variants(\n{list}\n{}) {}", indent(level), indent(level), common_part(v))
+        }
     }
 }
 
@@ -315,6 +339,8 @@ mod tests {
                 r#"quantile_over_time(.9,{a="b"}|unwrap duration(d)|__error__=""[1h] offset 1m)by(x)"#,
                 r#"quantile_over_time(0.9,{a="b"} | unwrap duration(d) | __error__=""[1h] offset 1m0s) by (x)"#,
             ),
+            (r#"sum without()(rate({a="b"}[1m]))"#, r#"sum without ()(rate({a="b"}[1m]))"#),
+            (r#"max_over_time({a="b"}|unwrap x[1m])by()"#, r#"max_over_time({a="b"} | unwrap x[1m]) by ()"#),
             (r#"topk(3,rate({a="b"}[1m]))>bool 1"#, r#"(topk(3,rate({a="b"}[1m])) > bool 1)"#),
         ] {
             let printed = pretty(&parse(query).unwrap());

@@ -5,6 +5,7 @@ use crate::logql::ast::{Binary, Grouping, MetricExpr, MetricKind, RangeAggregati
 use crate::logql::count;
 use crate::logql::engine::{Output, Query, QueryError, ResultSeries, Run};
 use crate::logql::range::{self, Steps};
+use crate::logql::variants;
 use crate::model::Labels;
 use crate::promql::aggregate::{self, Param, aggregate};
 use crate::promql::annotations::Annotations;
@@ -116,6 +117,19 @@ fn one(run: &mut Run<'_>, expr: &MetricExpr, steps: Steps) -> Result<Value, Quer
         MetricKind::LabelReplace { expr, dst, replacement, src, regex } => {
             let set = vector(run, expr, steps)?;
             label_replace(set, dst, replacement, src, regex).map(Value::Vector)
+        }
+        MetricKind::Variants(v) => {
+            let mut all = SeriesSet::default();
+            for (i, query) in variants::queries(v).enumerate() {
+                let mut set = vector(run, &query, steps)?;
+                for s in &mut set.series {
+                    let mut labels = s.labels.to_builder();
+                    labels.set(variants::LABEL, i.to_string());
+                    s.labels = labels.build();
+                }
+                all.series.append(&mut set.series);
+            }
+            Ok(Value::Vector(all))
         }
     }
 }

@@ -5,7 +5,6 @@ pub mod check;
 pub mod columns;
 pub mod count;
 pub mod detected_fields;
-pub mod drain;
 pub mod engine;
 pub mod format;
 pub mod hints;
@@ -18,5 +17,6 @@ pub mod range;
 pub mod stages;
 pub mod storage;
 pub mod template;
+pub mod variants;
 
 pub use parse::{ParseError, parse};

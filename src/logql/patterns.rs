@@ -1,27 +1,28 @@
 //! The patterns of stored lines, with how many lines came when.
 //!
-//! The store cuts lines into shapes and columns when they come in; here the rows of a block that look alike, once what differs
-//! in nearly every row is left out, are one line with a weight, and [`crate::logql::drain`] finds the patterns of these. So
-//! the counts are those of all lines, however many there are, and nothing has to be kept beside the store.
+//! The store finds patterns while it writes lines to disk; what it knows is taken from there, and patterns of several streams
+//! that are alike become one. Where it knows none (lines in memory, or a query that filters lines) they are found here: the
+//! store cuts lines into shapes and columns, and rows of a block that look alike, once what differs from row to row is left
+//! out, are one line with a weight for [`crate::text::drain`].
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::logql::ast::LogExpr;
 use crate::logql::columns::values::Codes;
 use crate::logql::columns::{Column, RowBlock, Rows};
-use crate::logql::drain::{Miner, Pattern, VARIES};
 use crate::logql::engine::{QueryError, Run};
-use crate::logql::storage::{Entry, Fold, FoldPart, StorageError};
+use crate::logql::storage::{Direction, Entry, Fold, FoldPart, Select, StorageError};
 use crate::model::TimestampNs;
+use crate::text::drain::{Miner, Pattern, VARIES, look_of};
 
 /// The label that holds a line's level.
 const DETECTED_LEVEL: &str = "detected_level";
 /// Lines without a level.
 const UNKNOWN: &str = "unknown";
-/// Columns with more distinct values in a block than this are taken to differ from line to line.
-const MAX_DISTINCT: usize = 32;
+const NS_PER_S: i64 = 1_000_000_000;
 /// How many lines are looked at between two looks at the clock.
 const CHECK_EVERY: u64 = 4096;
 
@@ -36,6 +37,9 @@ struct Mining<'a> {
     failed: Mutex<Option<QueryError>>,
 }
 
+/// Texts by number.
+type Values = Arc<dyn crate::logql::columns::Texts>;
+
 /// A miner for each level.
 type Levels = HashMap<String, Miner>;
 
@@ -43,7 +47,8 @@ fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The patterns of the lines of a selector in [start, end), counted in steps, those of most lines first.
+/// The patterns of the lines of a selector in [start, end), counted in steps, those of most lines first. What the store has
+/// found is counted by its own, coarser time, so at the ends of the range some seconds more may be in it.
 pub fn mine(
     run: &Run<'_>,
     log: &LogExpr,
@@ -51,13 +56,29 @@ pub fn mine(
     step_ns: i64,
 ) -> Result<ByLevel, QueryError> {
     let mining = Mining { run, step_ns: step_ns.max(1), done: Mutex::default(), failed: Mutex::default() };
-    run.fold(log, range, &mining)?;
+    let stored = if log.stages.is_empty() {
+        let select = Select {
+            matchers: log.matchers.clone(),
+            start_ns: range.0,
+            end_ns: range.1,
+            direction: Direction::Forward,
+            hints: Vec::new(),
+        };
+        run.storage.patterns(&select, mining.step_ns, &mining)?
+    } else {
+        run.fold(log, range, &mining)?;
+        Vec::new()
+    };
     if let Some(e) = mining.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(e);
     }
     let mut parts = mining.done.into_inner().unwrap_or_else(PoisonError::into_inner);
     parts.sort_by_key(|p| p.0);
     let mut levels = Levels::new();
+    for p in stored {
+        let samples = p.samples.into_iter().map(|(time, lines)| (time / NS_PER_S, lines));
+        levels.entry(p.level).or_default().add(p.line.as_bytes(), samples);
+    }
     for (level, miner) in parts.into_iter().flat_map(|(_, l)| l) {
         match levels.get_mut(&level) {
             Some(all) => all.absorb(miner),
@@ -67,8 +88,8 @@ pub fn mine(
         }
     }
     let mut all: ByLevel =
-        levels.into_iter().flat_map(|(level, m)| m.finish().into_iter().map(move |p| (level.clone(), p))).collect();
-    all.sort_by(|(la, a), (lb, b)| b.lines().cmp(&a.lines()).then_with(|| (la, &a.text).cmp(&(lb, &b.text))));
+        levels.into_iter().flat_map(|(level, m)| m.finish().0.into_iter().map(move |p| (level.clone(), p))).collect();
+    all.sort_by_cached_key(|(level, p)| (Reverse(p.lines()), level.clone(), p.line.clone()));
     Ok(all)
 }
 
@@ -93,7 +114,7 @@ impl FoldPart for Part<'_> {
         }
         let level = entry.metadata.get(DETECTED_LEVEL).unwrap_or(UNKNOWN);
         let step = self.step(entry.timestamp);
-        self.miner(level).add(entry.line, [(step, 1)]);
+        self.miner(level).add(entry.line.as_bytes(), [(step, 1)]);
         ControlFlow::Continue(())
     }
 
@@ -113,7 +134,30 @@ impl FoldPart for Part<'_> {
 /// A column as far as it tells rows apart.
 struct Told {
     codes: Codes,
-    values: Option<Column>,
+    /// By code; `None` if they differ from the start, as numbers do.
+    values: Option<Values>,
+    /// By code: what texts that differ in parts with digits only have in common; 0 for single words.
+    looks: Vec<u64>,
+}
+
+impl Told {
+    fn value(&self, place: usize) -> &str {
+        let code = self.codes.get(place);
+        self.values.as_ref().filter(|v| code < v.len()).map_or("", |v| v.get(code))
+    }
+
+    fn look(&self, place: usize) -> u64 {
+        self.looks.get(self.codes.get(place)).copied().unwrap_or_default()
+    }
+}
+
+/// Rows that look alike.
+struct Look {
+    /// The first of them.
+    place: usize,
+    /// For each column whether the single words in it differ.
+    varies: Vec<bool>,
+    steps: HashMap<i64, u64>,
 }
 
 impl Part<'_> {
@@ -129,7 +173,7 @@ impl Part<'_> {
 
     /// The second at which the step of a time begins.
     fn step(&self, timestamp: TimestampNs) -> i64 {
-        timestamp.div_euclid(self.all.step_ns).saturating_mul(self.all.step_ns) / 1_000_000_000
+        timestamp.div_euclid(self.all.step_ns).saturating_mul(self.all.step_ns) / NS_PER_S
     }
 
     fn miner(&mut self, level: &str) -> &mut Miner {
@@ -150,37 +194,38 @@ impl Part<'_> {
             let columns: Vec<Told> = (0..rows.shape.variables.len())
                 .map(|v| Ok(told_apart(block.column(index, v)?)))
                 .collect::<Result<_, StorageError>>()?;
-            // How many rows of each look came in each step.
-            let mut looks: HashMap<Vec<u16>, HashMap<i64, u64>> = HashMap::new();
+            let mut looks: HashMap<Vec<u64>, Look> = HashMap::new();
             let mut look = Vec::new();
             for (place, row) in places(&rows.rows, &wanted) {
                 look.clear();
-                look.push(levels.codes.get(row as usize) as u16);
-                look.extend(columns.iter().filter(|c| c.values.is_some()).map(|c| c.codes.get(place) as u16));
+                look.push(levels.codes.get(row as usize) as u64);
+                look.extend(columns.iter().map(|c| c.look(place)));
                 let step = self.step(times.get(row as usize).copied().unwrap_or_default());
-                match looks.get_mut(&look) {
-                    Some(steps) => *steps.entry(step).or_default() += 1,
-                    None => {
-                        looks.insert(look.clone(), HashMap::from([(step, 1)]));
-                    }
+                let Some(known) = looks.get_mut(&look) else {
+                    let varies = columns.iter().map(|c| c.values.is_none()).collect();
+                    looks.insert(look.clone(), Look { place, varies, steps: HashMap::from([(step, 1)]) });
+                    continue;
+                };
+                for (varies, column) in known.varies.iter_mut().zip(&columns) {
+                    *varies = *varies || column.look(place) == 0 && column.value(place) != column.value(known.place);
                 }
+                *known.steps.entry(step).or_default() += 1;
             }
-            let mut looks: Vec<_> = looks.into_iter().collect();
-            looks.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-            let mut line = String::new();
-            for (look, steps) in looks {
-                let mut codes = look.iter().map(|c| usize::from(*c));
-                let level = codes.next().and_then(|c| levels.names.get(c)).map_or(UNKNOWN, String::as_str);
+            let mut looks: Vec<(Vec<u64>, Look)> = looks.into_iter().collect();
+            looks.sort_unstable_by_key(|(_, l)| l.place);
+            let mut line = Vec::new();
+            for (key, look) in looks {
+                let level = key.first().and_then(|l| levels.names.get(*l as usize)).map_or(UNKNOWN, String::as_str);
                 line.clear();
                 for (i, literal) in rows.shape.literals.iter().enumerate() {
-                    line.push_str(literal);
-                    match columns.get(i).map(|c| &c.values) {
-                        Some(Some(column)) => push_value(column, codes.next().unwrap_or_default(), &mut line),
-                        Some(None) => line.push_str(VARIES),
-                        None => {}
+                    line.extend_from_slice(literal.as_bytes());
+                    match (look.varies.get(i), columns.get(i)) {
+                        (Some(false), Some(column)) => line.extend_from_slice(column.value(look.place).as_bytes()),
+                        (Some(true), _) => line.push(VARIES),
+                        _ => {}
                     }
                 }
-                self.miner(level).add(&line, steps);
+                self.miner(level).add(&line, look.steps);
             }
         }
         Ok(())
@@ -201,26 +246,23 @@ fn places<'r>(rows: &'r Rows, wanted: &'r [u32]) -> Box<dyn Iterator<Item = (usi
     }
 }
 
-/// Codes for columns with few values; those with many do not tell rows apart.
+/// What a column tells of its rows.
 fn told_apart(column: Column) -> Told {
-    match column {
-        Column::Constant(_) => Told { codes: Codes::One, values: Some(column) },
-        Column::Dictionary { values, codes } if values.len() <= MAX_DISTINCT => {
-            Told { codes: Codes::Each(codes), values: Some(Column::Texts(values)) }
+    let (values, codes): (Values, Codes) = match column {
+        Column::Constant(text) => (Arc::new(vec![text]), Codes::One),
+        Column::Dictionary { values, codes } => (values, Codes::Each(codes)),
+        Column::Texts(values) => {
+            let codes = (0..values.len() as u32).collect();
+            (values, Codes::Each(codes))
         }
-        // Numbers differ from the start.
-        Column::Dictionary { .. } | Column::Integers { .. } | Column::Texts(_) => {
-            Told { codes: Codes::One, values: None }
-        }
-    }
-}
-
-fn push_value(column: &Column, code: usize, line: &mut String) {
-    match column {
-        Column::Constant(text) => line.push_str(text),
-        Column::Texts(texts) => line.push_str(texts.get(code)),
-        Column::Dictionary { .. } | Column::Integers { .. } => {}
-    }
+        Column::Integers { .. } => return Told { codes: Codes::One, values: None, looks: Vec::new() },
+    };
+    let look = |i| {
+        let text = values.get(i);
+        if text.contains(' ') { look_of(text.as_bytes()) } else { 0 }
+    };
+    let looks = (0..values.len()).map(look).collect();
+    Told { codes, values: Some(values), looks }
 }
 
 /// The level of each row.

@@ -125,6 +125,17 @@ pub struct PlanTerm {
     pub blocks: Option<u64>,
 }
 
+/// A pattern of lines that the store has found already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPattern {
+    /// The level of its lines.
+    pub level: String,
+    /// See [`crate::text::drain::Pattern::line`].
+    pub line: String,
+    /// The beginnings of steps, and how many lines came then; in no order, perhaps more than once.
+    pub samples: Vec<(TimestampNs, u64)>,
+}
+
 /// What takes lines in parts that are worked on side by side.
 pub trait Fold: Sync {
     /// Begins a part. The parts of one reading have different numbers; putting them together by number gives the same result
@@ -162,6 +173,13 @@ pub trait Storage: Send + Sync {
         self.scan(select, &mut |e| part.line(&e))?;
         part.finish();
         Ok(())
+    }
+
+    /// The patterns that the store has found in what is selected, counted in steps of so many nanoseconds. Lines whose patterns
+    /// it does not know go to `fold`. Only for a selection without hints.
+    fn patterns(&self, select: &Select, _step_ns: i64, fold: &dyn Fold) -> Result<Vec<StoredPattern>, StorageError> {
+        self.fold(select, fold)?;
+        Ok(Vec::new())
     }
 
     /// What answering would take, before anything is read.

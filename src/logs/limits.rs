@@ -65,3 +65,6 @@ pub const OPEN_GROUPS_NOTED: usize = 256;
 pub const MAX_REFUSALS_IN_WORDS: usize = 10;
 /// Batches a slow tail may be behind before it loses some.
 pub const TAIL_BATCHES: usize = 256;
+/// Bytes of the patterns kept with a segment. Streams of one kind have patterns in common, so this is thousands of them; lines
+/// of further ones are counted as left out.
+pub const MAX_PATTERN_BYTES: usize = 4 << 20;

@@ -9,6 +9,7 @@ use super::doubles::Doubles;
 use super::error::Error;
 use super::index::TokenIndex;
 use super::limits;
+use super::patterns::section::{self, Section};
 use super::segment::{GroupAt, SegmentView};
 use super::segment_writer::SegmentWriter;
 use crate::model::TimestampNs;
@@ -22,6 +23,12 @@ pub fn merge(segments: &[Arc<SegmentView>], path: &Path, stopped: &dyn Fn() -> b
         Some(indexes) if rows > limits::MAX_REWRITTEN_ROWS => copy(segments, &indexes, path, stopped),
         _ => rewrite(segments, path, stopped),
     }
+}
+
+/// The patterns of all, if all have any.
+fn patterns_of(segments: &[Arc<SegmentView>]) -> Option<Vec<u8>> {
+    let sections: Option<Vec<Section>> = segments.iter().map(|s| s.patterns()).collect();
+    sections.map(|s| section::merge(&s))
 }
 
 fn groups_of(segment: &SegmentView) -> impl Iterator<Item = Result<GroupAt, Error>> + '_ {
@@ -41,6 +48,7 @@ fn copy(
 ) -> Result<(), Error> {
     let failed = || Error::io("merge log segments");
     let mut writer = SegmentWriter::create(path).map_err(failed())?;
+    writer.give_patterns(patterns_of(segments));
     let mut sources = Vec::new();
     for (segment, index) in segments.iter().zip(indexes) {
         sources.push((*index, writer.groups() * limits::BLOCKS_PER_GROUP));
@@ -87,6 +95,10 @@ fn rewrite(segments: &[Arc<SegmentView>], path: &Path, stopped: &dyn Fn() -> boo
     // Stable, so that equal times stay in the order of the segments.
     rows.sort_by_key(|(ordinal, time, _)| (*ordinal, *time));
     let mut writer = SegmentWriter::create(path).map_err(failed())?;
+    // Where some have none they come back here.
+    if let Some(patterns) = patterns_of(segments) {
+        writer.give_patterns(Some(patterns));
+    }
     let mut doubles = Doubles::default();
     let mut line = String::new();
     let key_at = |i: usize| rows.get(i).map(|(ordinal, time, _)| (*ordinal, *time));

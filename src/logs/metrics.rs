@@ -60,3 +60,10 @@ pub static MERGES: LazyLock<IntCounter> =
 pub static DROPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter_vec("campanile_logs_dropped_partitions_total", "Partitions dropped by retention.", &["reason"])
 });
+/// Lines in no pattern.
+pub static PATTERN_LINES_LEFT_OUT: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "campanile_logs_pattern_lines_left_out_total",
+        "Log lines in no pattern, because their stream has too many or because the patterns of a segment are too long.",
+    )
+});

@@ -1,7 +1,9 @@
 //! A segment opened for reading: a mapped file of row groups with their token index.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tantivy::directory::{Directory, MmapDirectory, OwnedBytes};
@@ -11,6 +13,7 @@ use super::columns::group_writer::{GroupEntry, RunOf};
 use super::error::Error;
 use super::index::{Parts, TokenIndex};
 use super::metrics;
+use super::patterns::section::{self, Section};
 use super::segment_writer::{FOOTER_BYTES, Footer, MAGIC};
 use super::stream_index::StreamId;
 use crate::disk::varint::{take_i64, take_u64};
@@ -28,6 +31,16 @@ pub struct SegmentView {
     /// One more than the largest number of a stream in it.
     ordinals: u32,
     index: OnceLock<Option<TokenIndex>>,
+    patterns: Option<PatternsAt>,
+    /// Whether the patterns turned out to be damaged.
+    patterns_damaged: AtomicBool,
+}
+
+/// Where the patterns lie.
+#[derive(Clone, Debug)]
+struct PatternsAt {
+    range: Range<usize>,
+    crc: u32,
 }
 
 impl fmt::Debug for SegmentView {
@@ -75,8 +88,18 @@ impl SegmentView {
         if crc32c::crc32c(&directory) != footer.directory_crc {
             return Err(damaged("its directory has a wrong checksum"));
         }
-        let mut view =
-            SegmentView { number, place, bytes, footer, directory, streams, ordinals: 0, index: OnceLock::new() };
+        let mut view = SegmentView {
+            number,
+            place,
+            bytes,
+            footer,
+            directory,
+            streams,
+            ordinals: 0,
+            index: OnceLock::new(),
+            patterns: None,
+            patterns_damaged: AtomicBool::new(false),
+        };
         let mut rows = 0;
         let mut lost = 0;
         let mut ordinals = 0;
@@ -102,6 +125,7 @@ impl SegmentView {
             metrics::DAMAGED.with_label_values(&["stream"]).inc();
         }
         view.ordinals = ordinals;
+        view.patterns = view.find_patterns();
         Ok(view)
     }
 
@@ -204,6 +228,43 @@ impl SegmentView {
             }
         };
         self.index.get_or_init(open).as_ref()
+    }
+
+    /// What the directory says behind its groups. Older segments say nothing there, nor do those whose patterns have a form
+    /// this version does not know.
+    fn find_patterns(&self) -> Option<PatternsAt> {
+        let mut input: &[u8] = &self.directory;
+        let mut start = MAGIC.len() as u64;
+        for _ in 0..take_u64(&mut input)? {
+            let entry = take_entry(&mut input)?;
+            start = start.checked_add(entry.data_bytes)?.checked_add(entry.header_bytes)?;
+        }
+        let (&section::VERSION, mut input) = input.split_first()? else { return None };
+        let end = start.checked_add(take_u64(&mut input)?)?;
+        let (crc, _) = input.split_first_chunk::<4>()?;
+        (end <= self.footer.groups_end)
+            .then(|| PatternsAt { range: start as usize..end as usize, crc: u32::from_le_bytes(*crc) })
+    }
+
+    /// The patterns of its lines; `None` if it was written without, or they are damaged, which is told once.
+    pub(super) fn patterns(&self) -> Option<Section> {
+        let at = self.patterns.as_ref().filter(|_| !self.patterns_damaged.load(Ordering::Relaxed))?;
+        let bytes = self.bytes.get(at.range.clone()).unwrap_or_default();
+        let section = (crc32c::crc32c(bytes) == at.crc).then(|| Section::read(bytes)).flatten();
+        if section.is_none() && !self.patterns_damaged.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                segment = self.place,
+                "damaged patterns of a log segment are not used; they are found anew"
+            );
+            metrics::DAMAGED.with_label_values(&["patterns"]).inc();
+        }
+        section
+    }
+
+    /// Where the patterns lie in the file.
+    #[cfg(test)]
+    pub(super) fn patterns_range(&self) -> Option<Range<usize>> {
+        self.patterns.as_ref().map(|p| p.range.clone())
     }
 
     fn open_index(&self) -> Result<TokenIndex, Error> {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::columns::group_writer::{GroupEntry, GroupWriter};
 use super::index::{self, BlockTokens, Built, TokenIndex};
+use super::patterns::mine::PatternMiner;
+use super::patterns::section;
 use crate::disk::atomic_file;
 use crate::disk::varint::put_u64;
 use crate::model::{Labels, TimestampNs};
@@ -20,7 +22,7 @@ pub const FOOTER_BYTES: usize = FOOTER_NUMBERS * 8 + 4 + MAGIC.len();
 /// What the footer says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footer {
-    /// Bytes up to the end of the row groups.
+    /// Bytes up to the end of the row groups and the patterns.
     pub groups_end: u64,
     /// Bytes of the index' parts: words, ids, postings of words, postings of ids, trigrams.
     pub index_bytes: [u64; 5],
@@ -104,6 +106,14 @@ impl Write for Output {
     }
 }
 
+/// Where the patterns of a segment come from.
+enum Patterns {
+    /// From its lines.
+    Mined(Box<PatternMiner>),
+    /// They are known, as [`section`] writes them; `None`: the segment is to have none.
+    Given(Option<Vec<u8>>),
+}
+
 /// See the module. What is not finished is removed when the writer is dropped.
 pub struct SegmentWriter {
     temporary: PathBuf,
@@ -111,6 +121,7 @@ pub struct SegmentWriter {
     out: Output,
     group: GroupWriter,
     tokens: BlockTokens,
+    patterns: Patterns,
     buffer: Vec<u8>,
     entries: Vec<GroupEntry>,
     finished: bool,
@@ -129,12 +140,18 @@ impl SegmentWriter {
             out: Output { file, bytes: 0, crc: 0 },
             group: GroupWriter::default(),
             tokens: BlockTokens::default(),
+            patterns: Patterns::Mined(Box::default()),
             buffer: Vec::new(),
             entries: Vec::new(),
             finished: false,
         };
         writer.out.write_all(MAGIC)?;
         Ok(writer)
+    }
+
+    /// Says what patterns the lines to come have; otherwise they are found from the lines, but not from those of copied groups.
+    pub(super) fn give_patterns(&mut self, patterns: Option<Vec<u8>>) {
+        self.patterns = Patterns::Given(patterns);
     }
 
     /// Adds a row; rows come sorted by the stream's number, then time.
@@ -156,6 +173,9 @@ impl SegmentWriter {
     fn end_group(&mut self) -> io::Result<()> {
         if self.group.rows() == 0 {
             return Ok(());
+        }
+        if let Patterns::Mined(miner) = &mut self.patterns {
+            miner.take(&self.group.lines());
         }
         self.buffer.clear();
         let entry = self.group.finish(&mut self.buffer, &mut self.tokens);
@@ -179,22 +199,41 @@ impl SegmentWriter {
     /// Ends a segment of added rows: indexed, synced and in its place. Without rows there is no file.
     pub fn finish(mut self) -> io::Result<Option<Footer>> {
         self.end_group()?;
+        let patterns = self.put_patterns()?;
         self.out.crc = 0;
         let groups_end = self.out.bytes;
         let tokens = std::mem::take(&mut self.tokens);
         let built = index::build(tokens, &mut self.out)?;
-        self.end(groups_end, built)
+        self.end(groups_end, built, patterns)
     }
 
     /// Ends a segment of copied groups with what their indexes hold; each comes with the number of its first block here.
     pub(super) fn finish_copied(mut self, sources: &[(&TokenIndex, u32)]) -> io::Result<Option<Footer>> {
+        let patterns = self.put_patterns()?;
         self.out.crc = 0;
         let groups_end = self.out.bytes;
         let built = index::merge(sources, &mut self.out)?;
-        self.end(groups_end, built)
+        self.end(groups_end, built, patterns)
     }
 
-    fn end(mut self, groups_end: u64, built: Built) -> io::Result<Option<Footer>> {
+    /// Writes the patterns; gives what the directory is to say of them.
+    fn put_patterns(&mut self) -> io::Result<Vec<u8>> {
+        let given = Patterns::Given(None);
+        let bytes = match std::mem::replace(&mut self.patterns, given) {
+            Patterns::Mined(miner) => Some(miner.finish()),
+            Patterns::Given(bytes) => bytes,
+        };
+        let mut said = Vec::new();
+        if let Some(bytes) = bytes {
+            self.out.write_all(&bytes)?;
+            said.push(section::VERSION);
+            put_u64(&mut said, bytes.len() as u64);
+            said.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        }
+        Ok(said)
+    }
+
+    fn end(mut self, groups_end: u64, built: Built, patterns: Vec<u8>) -> io::Result<Option<Footer>> {
         let runs = || self.entries.iter().flat_map(|e| &e.runs);
         let (Some(first), Some(last)) = (runs().map(|r| r.first).min(), runs().map(|r| r.last).max()) else {
             return Ok(None);
@@ -206,6 +245,7 @@ impl SegmentWriter {
         let mut directory = Vec::new();
         put_u64(&mut directory, self.entries.len() as u64);
         self.entries.iter().for_each(|e| e.put(&mut directory));
+        directory.extend_from_slice(&patterns);
         self.out.write_all(&directory)?;
         let footer = Footer {
             groups_end,

@@ -416,6 +416,15 @@ fn segments_are_copied_or_rewritten_when_they_are_merged() {
         (segment.groups().count() as i64, segment.index().is_some())
     };
     assert!(index && groups >= per_segment * 8 / limits::GROUP_ROWS as i64);
+    let wanted = PatternRequest {
+        selection: Selection::Matchers(vec![]),
+        start_ns: NOON,
+        end_ns: i64::MAX,
+        step_ns: NS_PER_DAY,
+    };
+    let (patterns, _) = store.snapshot().patterns(&wanted);
+    let patterns: Vec<_> = patterns.iter().map(|p| (p.line.as_str(), p.samples.as_slice())).collect();
+    assert_eq!(patterns, [("n=\u{1} s=\u{1}", &[(NOON - NS_PER_DAY / 2, per_segment as u64 * 8)][..])]);
     for n in [0, per_segment - 1, per_segment, per_segment * 8 - 1] {
         assert_eq!(find(n), 1, "{n}");
     }

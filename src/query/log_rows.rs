@@ -36,7 +36,8 @@ fn shape(skeleton: &Skeleton, id: u64) -> Shape {
         columns::VariableKind::JsonArray => VariableKind::JsonArray,
         columns::VariableKind::LogfmtBare => VariableKind::LogfmtBare,
         columns::VariableKind::LogfmtQuoted => VariableKind::LogfmtQuoted,
-        columns::VariableKind::Token | columns::VariableKind::Line => VariableKind::Other,
+        columns::VariableKind::Token => VariableKind::Token,
+        columns::VariableKind::Line => VariableKind::Other,
     };
     let variables: Vec<VariableKind> = skeleton.variables().iter().map(variable).collect();
     let literals = (0..=variables.len()).map(|i| skeleton.literal(i).to_owned()).collect();

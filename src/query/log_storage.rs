@@ -10,11 +10,13 @@ use rayon::prelude::*;
 use crate::exec::cpu_pool;
 use crate::logql::columns::StreamRows;
 use crate::logql::storage::{
-    Count, Direction, Entry, Fold, FoldPart, LineHint, Plan, PlanTerm, Select, Storage, StorageError, StreamCount,
+    Count, Direction, Entry, Fold, FoldPart, LineHint, Plan, PlanTerm, Select, Storage, StorageError, StoredPattern,
+    StreamCount,
 };
 use crate::logs::pieces::{GroupPiece, Part, Piece};
 use crate::logs::{
-    self, CountRequest, LineFilter, Measure, ScanRequest, ScannedEntry, Selection, Snapshot, Store, StreamId,
+    self, CountRequest, LineFilter, Measure, PatternRequest, ScanRequest, ScannedEntry, Selection, Snapshot, Store,
+    StreamId,
 };
 use crate::model::Labels;
 use crate::query::log_rows::{GroupRows, Shapes};
@@ -53,25 +55,20 @@ impl Storage for LogStorage {
     }
 
     fn fold(&self, select: &Select, fold: &dyn Fold) -> Result<(), StorageError> {
-        let snapshot = self.0.snapshot();
-        let pieces = snapshot.pieces(&request(select)).map_err(failed)?;
-        let reading = Reading { snapshot: &snapshot, filtered: !select.hints.is_empty(), shapes: Shapes::default() };
-        let mut list: Vec<&Piece<'_>> = pieces.list().iter().collect();
-        // In order of time, so that parts are the same each time.
-        list.sort_by_key(|p| (p.first(), p.last(), p.rows()));
-        let parts = parts_of(&list);
-        cpu_pool::pool().install(|| {
-            parts.par_iter().enumerate().try_for_each(|(i, pieces)| {
-                let mut part = fold.part(i);
-                for piece in *pieces {
-                    if reading.give(piece, part.as_mut())?.is_break() {
-                        break;
-                    }
-                }
-                part.finish();
-                Ok(())
-            })
-        })
+        fold_of(&self.0.snapshot(), select, fold)
+    }
+
+    fn patterns(&self, select: &Select, step_ns: i64, fold: &dyn Fold) -> Result<Vec<StoredPattern>, StorageError> {
+        let request = PatternRequest {
+            selection: Selection::Matchers(select.matchers.clone()),
+            start_ns: select.start_ns,
+            end_ns: select.end_ns,
+            step_ns,
+        };
+        let (found, rest) = self.0.snapshot().patterns(&request);
+        fold_of(&rest, select, fold)?;
+        let stored = |p: logs::FoundPattern| StoredPattern { level: p.level, line: p.line, samples: p.samples };
+        Ok(found.into_iter().map(stored).collect())
     }
 
     fn plan(&self, select: &Select) -> Result<Plan, StorageError> {
@@ -90,6 +87,28 @@ impl Storage for LogStorage {
             terms: facts.terms.iter().map(|(text, blocks)| PlanTerm { text: text.clone(), blocks: *blocks }).collect(),
         })
     }
+}
+
+/// Gives what is selected of a snapshot in parts that are worked on side by side.
+fn fold_of(snapshot: &Snapshot, select: &Select, fold: &dyn Fold) -> Result<(), StorageError> {
+    let pieces = snapshot.pieces(&request(select)).map_err(failed)?;
+    let reading = Reading { snapshot, filtered: !select.hints.is_empty(), shapes: Shapes::default() };
+    let mut list: Vec<&Piece<'_>> = pieces.list().iter().collect();
+    // In order of time, so that parts are the same each time.
+    list.sort_by_key(|p| (p.first(), p.last(), p.rows()));
+    let parts = parts_of(&list);
+    cpu_pool::pool().install(|| {
+        parts.par_iter().enumerate().try_for_each(|(i, pieces)| {
+            let mut part = fold.part(i);
+            for piece in *pieces {
+                if reading.give(piece, part.as_mut())?.is_break() {
+                    break;
+                }
+            }
+            part.finish();
+            Ok(())
+        })
+    })
 }
 
 /// Parts for each thread: so many that none waits long for another, so few that putting them together costs nothing.
@@ -289,5 +308,99 @@ mod tests {
             short += usize::from(stats.lines == 0);
         }
         assert!(short >= 7, "queries that were answered without reading: {short}");
+    }
+
+    #[test]
+    fn kept_patterns_are_those_of_the_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { background: false, retention_ns: 0, ..Options::default() };
+        let store = Arc::new(Store::open(dir.path(), options).unwrap());
+        let push = |app: &str, from: i64| {
+            let line = |i: i64| match i % 4 {
+                0 => format!(r#"{{"level":"info","n":{i},"msg":"took {i}ms for user u{}"}}"#, i % 7),
+                1 => format!("level=warn n={i} msg=\"disk {i} is full\" host=a"),
+                2 => format!("10.0.0.{i} GET /path/{i} done"),
+                _ => "plain words only".to_owned(),
+            };
+            let entries = (from..from + 200)
+                .map(|i| LogEntry { timestamp: START + i * SECOND, line: line(i), metadata: Labels::empty() })
+                .collect();
+            store.push(vec![LogStream { labels: Labels::from_pairs([("app", app)]), entries }]).unwrap();
+        };
+        push("a", 0);
+        push("b", 100);
+        store.flush().unwrap();
+        push("a", 200);
+        let storage = LogStorage(store);
+        for selector in ["{app=\"a\"}", "{app=~\".+\"}"] {
+            let query = Query {
+                expr: selector.to_owned(),
+                start_ns: START,
+                end_ns: START + 600 * SECOND,
+                step_ns: 60 * SECOND,
+                limit: 0,
+                direction: Direction::Forward,
+                interval_ns: 0,
+                explain: false,
+            };
+            let ask = |storage: &dyn Storage| {
+                let no = AtomicBool::new(false);
+                let (found, _) =
+                    crate::logql::engine::patterns(storage, &EngineOptions::default(), &query, &no).unwrap();
+                found.into_iter().map(|(level, p)| (level, p.text(), p.samples)).collect::<Vec<_>>()
+            };
+            let (kept, mined) = (ask(&storage), ask(&Scanning(&storage)));
+            assert_eq!(kept, mined, "{selector}");
+            let texts: Vec<&str> = kept.iter().map(|(_, t, _)| t.as_str()).collect();
+            assert_eq!(kept.len(), 4, "{texts:?}");
+            assert!(texts.contains(&r#"{"level":"info","n":<_>,"msg":"took <_> for user <_>"}"#), "{texts:?}");
+            let filtered = Query { expr: format!("{selector} |= \"disk\""), ..query.clone() };
+            let no = AtomicBool::new(false);
+            let (found, _) =
+                crate::logql::engine::patterns(&storage, &EngineOptions::default(), &filtered, &no).unwrap();
+            let lines: u64 = found.iter().map(|(_, p)| p.lines()).sum();
+            assert_eq!((found.len(), lines), (1, if selector.contains('~') { 150 } else { 100 }));
+        }
+    }
+
+    #[test]
+    fn variants_are_told_by_their_label() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { background: false, retention_ns: 0, ..Options::default() };
+        let store = Arc::new(Store::open(dir.path(), options).unwrap());
+        push(&store, &[("app", "a")], 0, &[]);
+        push(&store, &[("app", "b")], 0, &[]);
+        let storage = LogStorage(store);
+        let ask = |expr: &str| {
+            let query = Query {
+                expr: expr.to_owned(),
+                start_ns: START,
+                end_ns: START + 600 * SECOND,
+                step_ns: 0,
+                limit: 0,
+                direction: Direction::Backward,
+                interval_ns: 0,
+                explain: false,
+            };
+            match run(&storage, &EngineOptions::default(), &query, &AtomicBool::new(false)).unwrap().0 {
+                Output::Vector(series) => {
+                    series.into_iter().map(|s| (s.labels.to_string(), s.points[0].1)).collect::<Vec<_>>()
+                }
+                other => panic!("{expr}: {other:?}"),
+            }
+        };
+        let by_itself = |expr: &str, variant: usize| {
+            let (labels, value) = ask(expr).remove(0);
+            let sign = if labels == "{}" { "" } else { ", " };
+            (format!("{{__variant__=\"{variant}\"{sign}{}", labels.trim_start_matches('{')), value)
+        };
+        let found = ask("variants(sum by (app) (count_over_time({app=\"a\"} |= \"error\" [10m])), \
+             sum(bytes_over_time({app=~\".+\"}[10m])) * 2) of ({app=\"a\"} != \"info\" [10m])");
+        let wanted = [
+            by_itself("sum by (app) (count_over_time({app=\"a\"} != \"info\" |= \"error\" [10m]))", 0),
+            by_itself("sum(bytes_over_time({app=\"a\"} != \"info\" [10m])) * 2", 1),
+        ];
+        assert_eq!(found, wanted);
+        assert!(found.iter().all(|(_, value)| *value > 0.0));
     }
 }

@@ -7,6 +7,7 @@ pub mod loki_push;
 pub mod ndjson;
 pub mod otlp_logs;
 pub mod otlp_metrics;
+pub mod otlp_value;
 pub mod prom_chunk;
 pub mod protobuf;
 pub mod remote_read;

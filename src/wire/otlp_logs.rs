@@ -4,15 +4,14 @@
 mod json;
 mod protobuf;
 mod response;
-mod value;
 
 use std::borrow::Cow;
 
 pub use json::decode_json;
 pub use protobuf::decode_protobuf;
 pub use response::{Refused, Status, response_json, response_protobuf, status_json, status_protobuf};
-pub use value::{AnyValue, Attributes};
 
+use crate::wire::otlp_value::{AnyValue, Attributes};
 use crate::wire::protobuf::ProtobufError;
 
 /// Why a body is no request.

@@ -19,10 +19,7 @@ const MIN_STEP_NS: i64 = 10_000_000_000;
 const MOST: usize = 500;
 
 fn render(found: &ByLevel) -> serde_json::Value {
-    let pattern = |(level, p): &(String, crate::logql::drain::Pattern)| {
-        let samples: Vec<_> = p.samples.iter().collect();
-        serde_json::json!({"pattern": p.text, "level": level, "samples": samples})
-    };
+    let pattern = |(level, p): &(String, crate::text::drain::Pattern)| serde_json::json!({"pattern": p.text(), "level": level, "samples": p.samples});
     serde_json::json!({"status": "success", "data": found.iter().take(MOST).map(pattern).collect::<Vec<_>>()})
 }
 

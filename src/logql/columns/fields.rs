@@ -6,6 +6,7 @@
 use super::{Shape, ShapeKind, VariableKind};
 use crate::logql::ast::Extraction;
 use crate::logql::stages::json::{self, JsonError, Step, Value};
+use crate::logql::stages::pattern::Pattern;
 use crate::logql::stages::{escapes_end, logfmt};
 
 /// Where the value of a label comes from.
@@ -86,6 +87,7 @@ impl<'s> Filled<'s> {
                 let start = filled.text.len();
                 filled.text.push_str(match kind {
                     VariableKind::JsonNumber => "1",
+                    VariableKind::Token => "0",
                     VariableKind::JsonArray => "[]",
                     VariableKind::JsonString
                     | VariableKind::LogfmtBare
@@ -258,6 +260,30 @@ pub fn logfmt_keys(shape: &Shape, strict: bool, keys: &[Extraction]) -> Option<F
     Some(fields)
 }
 
+/// What `| pattern` finds in lines whose variables are tokens. A value of several parts is for the line, unless nobody wants it.
+pub fn pattern(shape: &Shape, pattern: &Pattern, wants: &dyn Fn(&str) -> bool) -> Option<Fields> {
+    let tokens = shape.kind == ShapeKind::Other && shape.variables.iter().all(|v| *v == VariableKind::Token);
+    // Then the literals stand where they stand in the filled-in text.
+    if !tokens || !pattern.avoids_tokens() {
+        return None;
+    }
+    let filled = Filled::new(shape);
+    let mut fields = Fields::new();
+    let mut sure = true;
+    pattern.captures(&filled.text, |name, part| {
+        let source = match filled.hole(part) {
+            Ok(Some((i, _))) => Source::Variable(i, Decoding::Plain),
+            Ok(None) => Source::Constant(part.to_owned()),
+            Err(()) => {
+                sure &= !wants(name);
+                return;
+            }
+        };
+        fields.push((name.to_owned(), Field { source, empty_is_absent: false }));
+    });
+    sure.then_some(fields)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +337,29 @@ mod tests {
         assert_eq!(rows(logfmt_all(&s, true, true)).unwrap(), ["a_b=0Bare", "c=1Escaped", "d='lit'", "e=''", "f=''"]);
         let keys = [("x", "c"), ("y", "z")].map(|(l, e)| Extraction { label: l.to_owned(), expression: e.to_owned() });
         assert_eq!(rows(logfmt_keys(&s, false, &keys)).unwrap(), ["x=1Escaped", "y=''"]);
+    }
+
+    #[test]
+    fn text_shapes() {
+        let s = shape(
+            ShapeKind::Other,
+            &["", ".", " - [", "/Jan] \"GET /x", " HTTP\" ", " end"],
+            &[VariableKind::Token; 5],
+        );
+        let found =
+            |text: &str, wanted: &[&str]| rows(pattern(&s, &Pattern::parser(text).unwrap(), &|n| wanted.contains(&n)));
+        assert_eq!(
+            found("<ip> - [<ts>] \"<method> <path> <_>\" <status> <rest>", &["status"]).unwrap(),
+            ["method='GET'", "status=4Plain", "rest='end'"]
+        );
+        assert_eq!(found("<ip> - [<_>", &["ip"]), None);
+        // Literals that could be part of a token, or be one.
+        assert_eq!(found("<_> HTTP\" <status> e<_>", &["status"]), None);
+        assert_eq!(found("<_> HTTP1\" <status> <_>", &["status"]), None);
+        assert_eq!(found("<_> HTTP\" <status> <_>", &["status"]).unwrap(), ["status=4Plain"]);
+        assert_eq!(found("other <a>", &["a"]).unwrap(), Vec::<String>::new());
+        let whole = shape(ShapeKind::Other, &["", ""], &[VariableKind::Other]);
+        assert_eq!(pattern(&whole, &Pattern::parser("<a> b").unwrap(), &|_| true), None);
     }
 
     #[test]

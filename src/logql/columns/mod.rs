@@ -39,6 +39,8 @@ pub enum VariableKind {
     LogfmtBare,
     /// The inside of a logfmt value in quotes, escapes as they were; it has no quote that would end the value.
     LogfmtQuoted,
+    /// A run of letters, digits and bytes above 127 that is no part of a longer one; it has a digit.
+    Token,
     /// Anything else.
     Other,
 }

@@ -228,7 +228,15 @@ impl<'p> Env<'p> {
                 self.parse(|| fields::logfmt_all(shape?, *strict, *keep_empty))?;
             }
             Compiled::LogfmtKeys { strict, keys } => self.parse(|| fields::logfmt_keys(shape?, *strict, keys))?,
-            Compiled::Pattern(_) if *self.wanted == Wanted::Nothing => {}
+            Compiled::Pattern(pattern) => {
+                let wants = |name: &str| match wanted {
+                    Wanted::All | Wanted::Nothing => true,
+                    Wanted::Only(names) => {
+                        names.iter().any(|n| n.strip_suffix(EXTRACTED).unwrap_or(n) == name || n == name)
+                    }
+                };
+                self.parse(|| fields::pattern(shape?, pattern, &wants))?;
+            }
             Compiled::Label(filter) => match self.tests(filter)? {
                 Tests::Known(false) => return Ok(false),
                 Tests::Known(true) => {}
@@ -272,11 +280,9 @@ impl<'p> Env<'p> {
                     }
                 }
             }
-            Compiled::Regexp(..)
-            | Compiled::Pattern(_)
-            | Compiled::Unpack
-            | Compiled::Decolorize
-            | Compiled::LineFormat(_) => return Err(Unsure),
+            Compiled::Regexp(..) | Compiled::Unpack | Compiled::Decolorize | Compiled::LineFormat(_) => {
+                return Err(Unsure);
+            }
         }
         Ok(true)
     }
@@ -288,7 +294,11 @@ pub fn reads_lines(target: &Target<'_>) -> bool {
         && target.pipeline.stages.iter().any(|s| {
             matches!(
                 s,
-                Compiled::JsonAll | Compiled::JsonPaths(_) | Compiled::Logfmt { .. } | Compiled::LogfmtKeys { .. }
+                Compiled::JsonAll
+                    | Compiled::JsonPaths(_)
+                    | Compiled::Logfmt { .. }
+                    | Compiled::LogfmtKeys { .. }
+                    | Compiled::Pattern(_)
             )
         })
 }

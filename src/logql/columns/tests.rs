@@ -248,12 +248,13 @@ const STRINGS: [&str; 10] =
     ["x", "", "GET", r#"a\"b"#, r"tab\t", r"\u00e9", "1.5s", "5kB", "10.0.0.7", "a fairly long value of words"];
 const NUMBERS: [&str; 8] = ["0", "200", "404", "503", "-7", "1.5", "2e3", "007"];
 const BARE: [&str; 7] = ["x", "", "200", "503", "1m30s", "4MB", "10.0.0.9"];
+const TOKENS: [&str; 6] = ["200", "503", "POST1", "5ms", "1GET", "x9x"];
 
 /// A line from three numbers.
 fn some_line((template, a, b): (u8, u8, u8)) -> Cut {
-    use VariableKind::{JsonArray, JsonNumber, JsonString, LogfmtBare, LogfmtQuoted, Other};
+    use VariableKind::{JsonArray, JsonNumber, JsonString, LogfmtBare, LogfmtQuoted, Other, Token};
     let (s, t, n, bare) = (pick(&STRINGS, a), pick(&STRINGS, b), pick(&NUMBERS, b), pick(&BARE, a));
-    match template % 14 {
+    match template % 16 {
         0 | 1 => cut(
             ShapeKind::Json,
             r#"{"level":"$","status":$,"path":"$"}"#,
@@ -301,6 +302,12 @@ fn some_line((template, a, b): (u8, u8, u8)) -> Cut {
         11 => cut(ShapeKind::Other, "GET /x?id=$ status $", vec![(Other, n), (Other, bare)]),
         // Something that calls itself JSON and is a text.
         12 => cut(ShapeKind::Other, r#"{"level":"$","status":$}"#, vec![(Other, s), (Other, n)]),
+        13 => cut(
+            ShapeKind::Other,
+            "$.$ - \"GET /a/$?level=x\" $ took: POST $",
+            vec![(Token, "10"), (Token, pick(&TOKENS, a)), (Token, "ü1"), (Token, pick(&TOKENS, b)), (Token, "5ms")],
+        ),
+        14 => cut(ShapeKind::Other, "$ - level=x \"$", vec![(Token, pick(&TOKENS, a)), (Token, pick(&TOKENS, b))]),
         _ => cut(ShapeKind::Json, "{}", vec![]),
     }
 }
@@ -316,8 +323,13 @@ fn some_row((line, stream, time, meta): ((u8, u8, u8), u8, u8, u8)) -> Row {
     Row { stream: u64::from(stream % 3), time: i64::from(time) * 1_000_000_000, cut: some_line(line), metadata }
 }
 
-const STAGES: [&str; 34] = [
+const STAGES: [&str; 39] = [
     "",
+    "| pattern `<ip> - \"<level> <path>\" <status> <took>`",
+    "| pattern `<ip> - \"<method> <_>\" <status> <_>`",
+    "| pattern `<_>: POST <took>`",
+    "| pattern `<status> - level=<level> \"<http_status>`",
+    "| pattern `1<status> - <level>`",
     "| json",
     "| json",
     "| json",
@@ -438,14 +450,33 @@ proptest! {
 /// The queries that matter most are answered without lines.
 #[test]
 fn common_queries_read_no_line() {
-    let rows: Vec<Row> =
-        (0..100u8).map(|i| some_row(((if i < 50 { 0 } else { 6 }, 2 + i % 2 * 6, 1 + i % 3), 1, i, 1))).collect();
+    let rows: Vec<Row> = (0..100u8)
+        .map(|i| {
+            some_row((
+                (
+                    if i < 33 {
+                        13
+                    } else if i < 67 {
+                        0
+                    } else {
+                        6
+                    },
+                    2 + i % 2 * 6,
+                    1 + i % 3,
+                ),
+                1,
+                i,
+                1,
+            ))
+        })
+        .collect();
     for (expr, most_lines) in [
-        ("sum by (status) (count_over_time({app=\"b\"} | json | status >= 404 [1m]))", 50),
-        ("sum by (level) (rate({app=\"b\"} | logfmt [1m]))", 50),
+        ("sum by (status) (count_over_time({app=\"b\"} | json | status >= 404 [1m]))", 66),
+        ("sum by (level) (rate({app=\"b\"} | logfmt [1m]))", 67),
         ("sum by (level, detected_level) (count_over_time({app=\"b\"} | drop __error__ [1m]))", 0),
         ("sum(count_over_time({app=\"b\"} | json [1m]))", 0),
         ("sum by (app) (bytes_over_time({app=\"b\"} |= \"2\" != \"nothing\" [1m]))", 0),
+        ("sum by (status) (count_over_time({app=\"b\"} | pattern `<_> - \"<m> <_>\" <status> <_>` [1m]))", 67),
     ] {
         let (stats, ok) = compare(&rows, expr).unwrap();
         assert!(ok && stats.lines <= most_lines && stats.rows + stats.lines > 0, "{expr}: {stats:?}");

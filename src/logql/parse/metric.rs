@@ -2,7 +2,8 @@
 
 use super::{ParseError, Parser};
 use crate::logql::ast::{
-    Binary, Grouping, LogExpr, MetricExpr, MetricKind, RANGE_OPS, RangeAggregation, RangeOp, VECTOR_OPS, VectorOp,
+    Binary, Grouping, LogExpr, MetricExpr, MetricKind, RANGE_OPS, RangeAggregation, RangeOp, VECTOR_OPS, Variants,
+    VectorOp,
 };
 use crate::logql::lex::TokenKind;
 use crate::promql::ast::{BinaryOp, Cardinality, VectorMatching};
@@ -201,6 +202,37 @@ impl Parser<'_> {
             }
             _ => Err(self.unexpected("")),
         }
+    }
+
+    /// `variants(expression, ...) of (range of lines)`.
+    pub(super) fn variants(&mut self) -> Result<MetricExpr, ParseError> {
+        let start = self.advance().span.start;
+        self.want_symbol("(")?;
+        let mut list = Vec::new();
+        while list.is_empty() || self.take_symbol(",") {
+            if self.begins_log_expr() {
+                return Err(self.unexpected("a metric expression: wrap the log query in count_over_time or rate"));
+            }
+            list.push(self.metric_expr()?);
+        }
+        self.want_symbol(")")?;
+        if !self.take_word("of") {
+            return Err(self.unexpected("of"));
+        }
+        self.want_symbol("(")?;
+        let mut r = LogRange::default();
+        self.log_range(&mut r)?;
+        let (Some(of), Some(range_ns)) = (r.log, r.range_ns) else { return Err(self.unexpected("RANGE")) };
+        if let Some(u) = r.unwrap {
+            return Err(ParseError::at(
+                self.source,
+                u.span,
+                "unwrap belongs into the variants, not into their common part",
+            ));
+        }
+        self.want_symbol(")")?;
+        let variants = Variants { list, of, range_ns, offset_ns: r.offset_ns.unwrap_or(0) };
+        Ok(self.made(start, MetricKind::Variants(Box::new(variants))))
     }
 
     fn made(&self, start: usize, kind: MetricKind) -> MetricExpr {

@@ -208,7 +208,10 @@ impl<'a> Parser<'a> {
     }
 
     fn expr(&mut self) -> Result<Expr, ParseError> {
-        if self.begins_log_expr() { self.log_expr().map(Expr::Log) } else { self.metric_expr().map(Expr::Metric) }
+        if self.begins_log_expr() {
+            return self.log_expr().map(Expr::Log);
+        }
+        if self.is_word("variants") { self.variants() } else { self.metric_expr() }.map(Expr::Metric)
     }
 
     /// Whether what follows is a log query, perhaps in parentheses.

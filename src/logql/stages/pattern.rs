@@ -80,6 +80,19 @@ impl Pattern {
         })
     }
 
+    /// Whether no literal can overlap a run of letters, digits and bytes above 127 that has a digit, whatever the line is.
+    pub fn avoids_tokens(&self) -> bool {
+        let in_token = |b: &u8| b.is_ascii_alphanumeric() || *b > 127;
+        self.pieces.iter().enumerate().all(|(i, piece)| {
+            let Piece::Literal(literal) = piece else { return true };
+            let bytes = literal.as_bytes();
+            // A run at an end may be a part of a longer one, except where the line begins.
+            let open_start = i > 0 && bytes.first().is_some_and(in_token);
+            let open_end = bytes.last().is_some_and(in_token);
+            !open_start && !open_end && !bytes.iter().any(u8::is_ascii_digit)
+        })
+    }
+
     /// Gives each named capture. A line that does not begin with the first literal gives nothing; where a later literal is
     /// missing, the capture before it takes the rest of the line and the remaining ones nothing.
     pub fn captures<'t>(&'t self, line: &'t str, mut each: impl FnMut(&'t str, &'t str)) {

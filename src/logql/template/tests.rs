@@ -34,6 +34,22 @@ fn functions_give_what_lokis_give() {
         (r#"{{toDateInZone "2006-01-02" "UTC" "garbage" | unixEpoch}}"#, "-62135596800"),
         (r#"{{unixToTime "1768471200" | date "15:04:05"}} {{index (fromJson "[7,8]") 1}}"#, "10:00:00 8"),
         (r#"[{{alignLeft 6 "abc"}}|{{alignRight 2 "abc"}}]"#, "[abc   |bc]"),
+        (
+            r#"{{if fromJson "{"}}yes{{else}}no{{end}} {{range fromJson "x"}}never{{end}}{{(fromJson "{\"a\":[2]}").a}}"#,
+            "no [2]",
+        ),
+        (
+            r#"{{addf 3.5 2 5}} {{subf 5.5 1.5 1.5}} {{mulf 5.5 2 2.5}} {{divf 10 2 4}} {{max 1 9 3}} {{minf 1.5 "7"}} {{mod 7 4}} {{floor 1.9}}"#,
+            "10.5 2.5 27.5 1.25 9 1.5 3 1",
+        ),
+        (
+            r#"{{regexReplaceAll "(a) (.*)" "a b" "$2-$1"}} {{regexReplaceAllLiteral "a" "ab" "${1}"}} {{bytes "5.5MiB"}}"#,
+            "b-a ${1}b 5.767168e+06",
+        ),
+        (
+            r#"{{trimAll "$" "$5.00"}} {{trimPrefix "-" "-x"}} {{TrimSuffix "x-" "-"}} {{repeat 2 "ab"}}{{nindent 2 "c"}}"#,
+            "5.00 x x abab\n  c",
+        ),
     ] {
         assert_eq!(format(template).as_deref(), Ok(want), "{template}");
     }

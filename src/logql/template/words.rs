@@ -110,8 +110,8 @@ pub(super) fn add(map: &mut FuncMap) {
         Ok(Value::str(regex.regex().replace_all(text(a, 1)?, regex::NoExpand(text(a, 2)?))))
     });
     register(map, "fromJson", Some(1), |a| {
-        let parsed: serde_json::Value = serde_json::from_str(text(a, 0)?).map_err(|e| e.to_string())?;
-        Ok(from_json(&parsed))
+        // What is no JSON is no value, so that a template can ask `if`.
+        Ok(serde_json::from_str(text(a, 0)?).map_or(Value::Nil, |parsed: serde_json::Value| from_json(&parsed)))
     });
 }
 

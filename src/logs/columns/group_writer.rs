@@ -9,7 +9,7 @@
 
 use super::column_writer::{ColumnWriter, Shapes, blocks_of};
 use super::packed;
-use super::skeleton::Kind;
+use super::skeleton::{Kind, Skeleton};
 use super::split::{Split, split_line, split_raw};
 use crate::disk::varint::{put_bytes, put_i64, put_u64};
 use crate::logs::detect::{DETECTED_LEVEL, NO_LEVEL};
@@ -83,9 +83,64 @@ pub(in crate::logs) struct GroupWriter {
     metadata: Shapes,
     split: Split,
     writer: ColumnWriter,
+    /// Levels without a code, with their rows, ascending.
+    level_names: Vec<(u32, Box<str>)>,
+}
+
+/// The lines of a group as they were taken apart.
+pub(in crate::logs) struct GroupLines<'g>(&'g GroupWriter);
+
+impl<'g> GroupLines<'g> {
+    /// Streams, in the order of their rows.
+    pub fn runs(&self) -> &'g [RunOf] {
+        &self.0.runs
+    }
+
+    /// The shapes, by number.
+    pub fn skeletons(&self) -> impl Iterator<Item = Option<Skeleton>> + use<'g> {
+        self.0.lines.shapes.iter().map(|s| Skeleton::from_key(&s.key))
+    }
+
+    /// The shape of a row.
+    pub fn shape_of(&self, row: usize) -> u32 {
+        self.0.lines.ids.get(row).copied().unwrap_or(u32::MAX)
+    }
+
+    /// How many variables a shape has.
+    pub fn variables(&self, shape: u32) -> usize {
+        self.0.lines.shapes.get(shape as usize).map_or(0, |s| s.variables)
+    }
+
+    /// The value of a variable in a row of a shape; `place` is the row's place among those of the shape.
+    pub fn value(&self, shape: u32, place: usize, variable: usize) -> &'g [u8] {
+        let shape = self.0.lines.shapes.get(shape as usize);
+        let span = shape.and_then(|s| s.spans.get(place * s.variables + variable));
+        span.and_then(|(start, end)| self.0.text.get(*start as usize..*end as usize)).unwrap_or_default()
+    }
+
+    /// When a row came.
+    pub fn timestamp(&self, row: usize) -> TimestampNs {
+        self.0.timestamps.get(row).copied().unwrap_or_default()
+    }
+
+    /// The code of a row's level.
+    pub fn level(&self, row: usize) -> u8 {
+        self.0.levels.get(row).copied().unwrap_or(NO_LEVEL)
+    }
+
+    /// The level of a row whose level has no code, if it has one.
+    pub fn level_name(&self, row: usize) -> Option<&'g str> {
+        let at = self.0.level_names.binary_search_by_key(&(row as u32), |(r, _)| *r).ok()?;
+        self.0.level_names.get(at).map(|(_, name)| name.as_ref())
+    }
 }
 
 impl GroupWriter {
+    /// The lines of the rows so far.
+    pub fn lines(&self) -> GroupLines<'_> {
+        GroupLines(self)
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.timestamps.len()
@@ -126,6 +181,11 @@ impl GroupWriter {
     }
 
     fn add_metadata(&mut self, level: u8, metadata: &Labels) {
+        if level == NO_LEVEL
+            && let Some(name) = metadata.get(DETECTED_LEVEL)
+        {
+            self.level_names.push((self.rows() as u32 - 1, name.into()));
+        }
         let kept = || metadata.iter().filter(|(n, _)| level == NO_LEVEL || *n != DETECTED_LEVEL);
         let key = &mut self.split.key;
         key.clear();
@@ -206,6 +266,7 @@ impl GroupWriter {
         self.ends.clear();
         self.timestamps.clear();
         self.levels.clear();
+        self.level_names.clear();
         self.lines.clear();
         self.metadata.clear();
         entry

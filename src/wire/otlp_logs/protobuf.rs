@@ -1,12 +1,8 @@
 //! The protobuf form; field numbers are those of opentelemetry-proto.
 
-use std::borrow::Cow;
-
-use super::{AnyValue, Attributes, LogRecord, OtlpError, ResourceLogs, ScopeLogs};
+use super::{LogRecord, OtlpError, ResourceLogs, ScopeLogs};
+use crate::wire::otlp_value::{any_value, hex, key_value};
 use crate::wire::protobuf::{Field, ProtobufError, next_field};
-
-/// How deep lists and maps may be nested.
-const MAX_DEPTH: usize = 64;
 
 /// Reads `ExportLogsServiceRequest`: (1) the logs of each resource. Unknown fields are passed over.
 pub fn decode_protobuf(mut body: &[u8]) -> Result<Vec<ResourceLogs<'_>>, OtlpError> {
@@ -80,61 +76,4 @@ fn log_record(mut message: &[u8]) -> Result<LogRecord<'_>, ProtobufError> {
         }
     }
     Ok(out)
-}
-
-/// Lower case; an id of zeros is none.
-fn hex(id: &[u8]) -> String {
-    if id.iter().all(|b| *b == 0) {
-        return String::new();
-    }
-    let digit = |n: u8| char::from(if n < 10 { b'0' + n } else { b'a' + n - 10 });
-    id.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
-}
-
-fn key_value(mut message: &[u8], depth: usize) -> Result<(Cow<'_, str>, AnyValue<'_>), ProtobufError> {
-    let (mut key, mut value) = (Cow::Borrowed(""), AnyValue::Empty);
-    while let Some((number, field)) = next_field(&mut message)? {
-        match (number, field) {
-            (1, Field::Bytes(text)) => key = String::from_utf8_lossy(text),
-            (2, Field::Bytes(inner)) => value = any_value(inner, depth + 1)?,
-            _ => {}
-        }
-    }
-    Ok((key, value))
-}
-
-fn any_value(mut message: &[u8], depth: usize) -> Result<AnyValue<'_>, ProtobufError> {
-    if depth > MAX_DEPTH {
-        return Err(ProtobufError::Depth);
-    }
-    let mut value = AnyValue::Empty;
-    while let Some((number, field)) = next_field(&mut message)? {
-        value = match (number, field) {
-            (1, Field::Bytes(text)) => AnyValue::Text(String::from_utf8_lossy(text)),
-            (2, Field::Varint(b)) => AnyValue::Bool(b != 0),
-            (3, Field::Varint(i)) => AnyValue::Int(i as i64),
-            (4, Field::Fixed64(bits)) => AnyValue::Double(f64::from_bits(bits)),
-            (5, Field::Bytes(mut list)) => {
-                let mut values = Vec::new();
-                while let Some((number, field)) = next_field(&mut list)? {
-                    if let (1, Field::Bytes(inner)) = (number, field) {
-                        values.push(any_value(inner, depth + 1)?);
-                    }
-                }
-                AnyValue::List(values)
-            }
-            (6, Field::Bytes(mut map)) => {
-                let mut pairs = Attributes::new();
-                while let Some((number, field)) = next_field(&mut map)? {
-                    if let (1, Field::Bytes(pair)) = (number, field) {
-                        pairs.push(key_value(pair, depth + 1)?);
-                    }
-                }
-                AnyValue::Map(pairs)
-            }
-            (7, Field::Bytes(bytes)) => AnyValue::Bytes(Cow::Borrowed(bytes)),
-            _ => value,
-        };
-    }
-    Ok(value)
 }

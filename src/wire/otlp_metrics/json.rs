@@ -1,12 +1,14 @@
 //! The JSON form: lower camel case, ids in hexadecimal, 64-bit numbers as texts or numbers, enumerations as numbers or names.
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::protobuf::{number, shown};
+use super::protobuf::shown;
 use super::{
     Attributes, Buckets, Data, ExponentialPoint, Head, HistogramPoint, Metric, NumberPoint, OtlpMetricsError,
     PointExemplar, ResourceMetrics, SummaryPoint, Temporality,
 };
+use crate::wire::otlp_value::KeyValue;
 
 /// Reads the JSON form of `ExportMetricsServiceRequest`. Unknown keys are passed over; depth is bounded by the parser (128).
 pub fn decode_json(body: &[u8]) -> Result<Vec<ResourceMetrics>, OtlpMetricsError> {
@@ -159,21 +161,10 @@ fn exemplars(v: &Value) -> Vec<PointExemplar> {
     list(v, "exemplars").map(one).collect()
 }
 
+/// What cannot be read is left out, as what is empty makes no label.
 fn attributes(v: &Value, key: &str) -> Attributes {
-    list(v, key).map(|a| (string(a, "key"), a.get("value").map_or_else(String::new, |v| shown(&plain(v))))).collect()
-}
-
-/// A value without the key that says its type.
-fn plain(v: &Value) -> Value {
-    let Some((kind, inner)) = v.as_object().and_then(|o| o.iter().next()) else { return Value::Null };
-    match (kind.as_str(), inner) {
-        ("intValue", Value::String(s)) => s.parse::<i64>().map_or(Value::Null, Value::from),
-        ("doubleValue", Value::String(s)) => s.parse().map_or(Value::Null, number),
-        ("arrayValue", list_of) => Value::Array(list(list_of, "values").map(plain).collect()),
-        ("kvlistValue", map) => {
-            let pair = |p: &Value| (string(p, "key"), p.get("value").map_or(Value::Null, plain));
-            Value::Object(list(map, "values").map(pair).collect::<Map<_, _>>())
-        }
-        (_, inner) => inner.clone(),
-    }
+    let pair = |a| {
+        KeyValue::deserialize(a).ok().map(|p| (p.key.0.into_owned(), p.value.map_or_else(String::new, |v| shown(v.0))))
+    };
+    list(v, key).filter_map(pair).collect()
 }

@@ -1,17 +1,12 @@
 //! The protobuf form; field numbers are those of opentelemetry-proto.
 
-use base64::Engine;
-use serde_json::{Map, Value};
-
 use super::{
     Attributes, Buckets, Data, ExponentialPoint, HistogramPoint, Metric, NumberPoint, OtlpMetricsError, PointExemplar,
     ResourceMetrics, SummaryPoint, Temporality,
 };
 use crate::disk::varint::take_u64;
+use crate::wire::otlp_value::{AnyValue, hex, key_value};
 use crate::wire::protobuf::{Field, ProtobufError, next_field};
-
-/// How deep lists and maps may be nested.
-const MAX_DEPTH: usize = 64;
 
 type Decoded<T> = Result<T, ProtobufError>;
 
@@ -233,81 +228,14 @@ fn exemplar(mut m: &[u8]) -> Decoded<PointExemplar> {
     Ok(out)
 }
 
-/// Lower case; an id of zeros is none.
-fn hex(id: &[u8]) -> String {
-    if id.iter().all(|b| *b == 0) {
-        return String::new();
-    }
-    id.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn attribute(mut m: &[u8], out: &mut Attributes) -> Decoded<()> {
-    let (mut key, mut value) = (String::new(), Value::Null);
-    while let Some(field) = next_field(&mut m)? {
-        match field {
-            (1, Field::Bytes(b)) => key = text(b),
-            (2, Field::Bytes(b)) => value = any_value(b, 0)?,
-            _ => {}
-        }
-    }
-    out.push((key, shown(&value)));
+fn attribute(pair: &[u8], out: &mut Attributes) -> Decoded<()> {
+    let (key, value) = key_value(pair, 0)?;
+    out.push((key.into_owned(), shown(value)));
     Ok(())
 }
 
-/// A value as label: texts as they are, everything else as JSON.
-pub(super) fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(s) => s.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn any_value(mut m: &[u8], depth: usize) -> Decoded<Value> {
-    if depth > MAX_DEPTH {
-        return Err(ProtobufError::Depth);
-    }
-    let mut value = Value::Null;
-    while let Some(field) = next_field(&mut m)? {
-        value = match field {
-            (1, Field::Bytes(b)) => Value::String(text(b)),
-            (2, Field::Varint(v)) => Value::Bool(v != 0),
-            (3, Field::Varint(v)) => Value::from(v as i64),
-            (4, Field::Fixed64(bits)) => number(f64::from_bits(bits)),
-            (5, Field::Bytes(mut list)) => {
-                let mut values = Vec::new();
-                while let Some(field) = next_field(&mut list)? {
-                    if let (1, Field::Bytes(b)) = field {
-                        values.push(any_value(b, depth + 1)?);
-                    }
-                }
-                Value::Array(values)
-            }
-            (6, Field::Bytes(mut map)) => {
-                let mut pairs = Map::new();
-                while let Some(field) = next_field(&mut map)? {
-                    if let (1, Field::Bytes(mut pair)) = field {
-                        let (mut key, mut inner) = (String::new(), Value::Null);
-                        while let Some(field) = next_field(&mut pair)? {
-                            match field {
-                                (1, Field::Bytes(b)) => key = text(b),
-                                (2, Field::Bytes(b)) => inner = any_value(b, depth + 1)?,
-                                _ => {}
-                            }
-                        }
-                        pairs.insert(key, inner);
-                    }
-                }
-                Value::Object(pairs)
-            }
-            (7, Field::Bytes(b)) => Value::String(base64::engine::general_purpose::STANDARD.encode(b)),
-            _ => value,
-        };
-    }
-    Ok(value)
-}
-
-/// JSON has no infinities; they are texts there.
-pub(super) fn number(v: f64) -> Value {
-    serde_json::Number::from_f64(v).map_or_else(|| Value::String(crate::model::sample::format_value(v)), Value::Number)
+/// A value as label: texts as they are, lists and maps as JSON.
+pub(super) fn shown(mut value: AnyValue<'_>) -> String {
+    value.sort();
+    value.text().into_owned()
 }
