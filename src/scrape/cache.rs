@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -30,9 +31,12 @@ impl Hasher for TextHasher {
 }
 
 struct Text {
+    bytes: Arc<[u8]>,
     /// Index of the state; `None` for a series that relabelling dropped.
     state: Option<u32>,
     seen: u64,
+    /// The text that came after this one the last time.
+    next: u32,
 }
 
 /// What is known of one series.
@@ -52,7 +56,13 @@ pub struct SeriesState {
 /// See the module.
 #[derive(Default)]
 pub struct SeriesCache {
-    texts: HashMap<Box<[u8]>, Text, BuildHasherDefault<TextHasher>>,
+    texts: Vec<Text>,
+    /// The texts by their bytes.
+    by_text: HashMap<Arc<[u8]>, u32, BuildHasherDefault<TextHasher>>,
+    /// The text that came first the last time.
+    first: u32,
+    /// The text that was looked up last in this scrape.
+    last: Option<u32>,
     states: Vec<SeriesState>,
     by_reference: HashMap<SeriesRef, u32>,
     metadata: HashMap<String, Metadata>,
@@ -75,11 +85,33 @@ impl SeriesCache {
     /// Begins a scrape.
     pub fn begin(&mut self) {
         self.scrape += 1;
+        self.last = None;
     }
 
-    /// Looks a text up and notes that it was seen.
+    /// The text after the one looked up last, or the first, as it was the last time.
+    fn expected(&mut self) -> &mut u32 {
+        match self.last.and_then(|i| self.texts.get_mut(i as usize)) {
+            Some(last) => &mut last.next,
+            None => &mut self.first,
+        }
+    }
+
+    /// Looks a text up and notes that it was seen. Targets mostly write their series in the same order, so that the text to compare with
+    /// is known before any hashing.
     pub fn look_up(&mut self, text: &[u8]) -> Lookup {
-        match self.texts.get_mut(text) {
+        let expected = *self.expected();
+        let index = match self.texts.get(expected as usize).filter(|t| *t.bytes == *text) {
+            Some(_) => expected,
+            None => match self.by_text.get(text).copied() {
+                Some(found) => {
+                    *self.expected() = found;
+                    found
+                }
+                None => return Lookup::New,
+            },
+        };
+        self.last = Some(index);
+        match self.texts.get_mut(index as usize) {
             None => Lookup::New,
             Some(t) => {
                 t.seen = self.scrape;
@@ -88,12 +120,21 @@ impl SeriesCache {
         }
     }
 
-    /// Remembers that relabelling drops this text.
-    pub fn insert_dropped(&mut self, text: &[u8]) {
-        self.texts.insert(text.into(), Text { state: None, seen: self.scrape });
+    fn insert_text(&mut self, text: &[u8], state: Option<u32>) {
+        let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        let bytes: Arc<[u8]> = text.into();
+        *self.expected() = index;
+        self.last = Some(index);
+        self.by_text.insert(bytes.clone(), index);
+        self.texts.push(Text { bytes, state, seen: self.scrape, next: index.saturating_add(1) });
     }
 
-    /// Remembers the series of a text; its index, and whether the series is new as well.
+    /// Remembers that relabelling drops this text, which is new.
+    pub fn insert_dropped(&mut self, text: &[u8]) {
+        self.insert_text(text, None);
+    }
+
+    /// Remembers the series of a text, which is new; its index, and whether the series is new as well.
     pub fn insert(&mut self, text: &[u8], reference: SeriesRef, labels: &Labels) -> (u32, bool) {
         let (index, new) = match self.by_reference.get(&reference) {
             Some(i) => (*i, false),
@@ -104,7 +145,7 @@ impl SeriesCache {
                 (i, true)
             }
         };
-        self.texts.insert(text.into(), Text { state: Some(index), seen: self.scrape });
+        self.insert_text(text, Some(index));
         (index, new)
     }
 
@@ -173,13 +214,20 @@ impl SeriesCache {
     fn forget(&mut self) {
         let oldest = self.scrape.saturating_sub(KEEP_SCRAPES);
         let stale = |seen: u64| seen < oldest;
-        if !self.texts.values().any(|t| stale(t.seen)) {
+        if !self.texts.iter().any(|t| stale(t.seen)) {
             return;
         }
-        self.texts.retain(|_, t| !stale(t.seen));
+        self.texts.retain(|t| !stale(t.seen));
+        self.by_text = self.texts.iter().zip(0..).map(|(t, i)| (t.bytes.clone(), i)).collect();
+        for (t, i) in self.texts.iter_mut().zip(0u32..) {
+            // Mostly right, and learnt anew where it is not.
+            t.next = i.saturating_add(1);
+        }
+        self.first = 0;
+        self.last = None;
         // States that no text points to are dropped, and the indexes of the rest close up.
         let mut used = vec![false; self.states.len()];
-        for i in self.texts.values().filter_map(|t| t.state) {
+        for i in self.texts.iter().filter_map(|t| t.state) {
             if let Some(u) = used.get_mut(i as usize) {
                 *u = true;
             }
@@ -195,7 +243,7 @@ impl SeriesCache {
         }
         let mut flags = used.iter();
         self.states.retain(|_| flags.next() == Some(&true));
-        for t in self.texts.values_mut() {
+        for t in &mut self.texts {
             t.state = t.state.and_then(|i| moved.get(i as usize).copied());
         }
         self.by_reference = self.states.iter().zip(0u32..).map(|(s, i)| (s.reference, i)).collect();
@@ -225,5 +273,48 @@ impl SeriesCache {
     /// All metadata the target gave.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &Metadata)> {
         self.metadata.iter().map(|(k, v)| (k.as_str(), v))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found_in_any_order_and_forgotten_when_they_stay_away() {
+        let mut cache = SeriesCache::default();
+        let text = |i: u64| format!("metric{{i=\"{i}\"}}").into_bytes();
+        // Each scrape with another order, and some texts missing.
+        for scrape in 0..40u64 {
+            cache.begin();
+            let mut order: Vec<u64> = (0..20).filter(|i| scrape < 20 || i % 3 > 0).collect();
+            order.rotate_left(scrape as usize % 4 / 3 * 7);
+            if scrape % 5 == 4 {
+                order.reverse();
+            }
+            for i in order {
+                match cache.look_up(&text(i)) {
+                    Lookup::New => {
+                        assert!(scrape == 0, "{scrape} {i}");
+                        match i {
+                            7 => cache.insert_dropped(&text(i)),
+                            _ => {
+                                let labels = Labels::from_pairs([("i", i.to_string().as_str())]);
+                                cache.insert(&text(i), SeriesRef(i + 1), &labels);
+                            }
+                        }
+                    }
+                    Lookup::Dropped => assert_eq!(i, 7),
+                    Lookup::Series(index) => {
+                        assert_eq!(cache.series(index).unwrap().reference, SeriesRef(i + 1));
+                        cache.mark(index, true);
+                    }
+                }
+            }
+            cache.settle();
+        }
+        assert_eq!((cache.texts.len(), cache.by_text.len()), (13, 13));
+        cache.begin();
+        assert!(matches!(cache.look_up(&text(3)), Lookup::New));
     }
 }
