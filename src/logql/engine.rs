@@ -335,7 +335,7 @@ pub fn run(
     })
 }
 
-/// The patterns of the lines of a log query, counted in steps. Line filters are minded, other stages are not.
+/// The patterns of the lines of a log query, counted in steps. Filters for texts and regexes are minded, other stages are not.
 pub fn patterns(
     storage: &dyn Storage,
     options: &EngineOptions,

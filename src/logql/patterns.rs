@@ -10,11 +10,11 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::logql::ast::LogExpr;
+use crate::logql::ast::{LogExpr, Stage, StageKind};
 use crate::logql::columns::values::Codes;
 use crate::logql::columns::{Column, RowBlock, Rows};
 use crate::logql::engine::{QueryError, Run};
-use crate::logql::storage::{Direction, Entry, Fold, FoldPart, Select, StorageError};
+use crate::logql::storage::{Direction, Entry, Fold, FoldPart, Select, StorageError, hints_of};
 use crate::model::TimestampNs;
 use crate::text::drain::{Miner, Pattern, VARIES, look_of};
 
@@ -56,9 +56,10 @@ pub fn mine(
     step_ns: i64,
 ) -> Result<ByLevel, QueryError> {
     let mining = Mining { run, step_ns: step_ns.max(1), done: Mutex::default(), failed: Mutex::default() };
+    let log = exact_filters(log);
     let stored = if log.stages.is_empty() {
         let select = Select {
-            matchers: log.matchers.clone(),
+            matchers: log.matchers,
             start_ns: range.0,
             end_ns: range.1,
             direction: Direction::Forward,
@@ -66,7 +67,7 @@ pub fn mine(
         };
         run.storage.patterns(&select, mining.step_ns, &mining)?
     } else {
-        run.fold(log, range, &mining)?;
+        run.fold(&log, range, &mining)?;
         Vec::new()
     };
     if let Some(e) = mining.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -91,6 +92,14 @@ pub fn mine(
         levels.into_iter().flat_map(|(level, m)| m.finish().0.into_iter().map(move |p| (level.clone(), p))).collect();
     all.sort_by_cached_key(|(level, p)| (Reverse(p.lines()), level.clone(), p.line.clone()));
     Ok(all)
+}
+
+/// The log query with those line filters only that the store applies exactly; other stages do not matter to patterns.
+fn exact_filters(log: &LogExpr) -> LogExpr {
+    let rewrites = |s: &Stage| matches!(s.kind, StageKind::LineFormat(_) | StageKind::Unpack | StageKind::Decolorize);
+    let exact = |s: &&Stage| matches!(&s.kind, StageKind::LineFilter(f) if hints_of(f).is_some());
+    let stages = log.stages.iter().take_while(|s| !rewrites(s)).filter(exact).cloned().collect();
+    LogExpr { stages, ..log.clone() }
 }
 
 impl Fold for Mining<'_> {
@@ -304,4 +313,30 @@ fn levels_of(block: &dyn RowBlock) -> Result<BlockLevels, StorageError> {
         }
     }
     Ok(BlockLevels { names, codes: Codes::Each(by_row) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_those_of_the_filter() {
+        let lines = [
+            "GET /a/1 200 in 5ms",
+            "GET /b/22 404 in 17ms",
+            "GET /c 500 in 1ms",
+            r#"{"ts":1,"msg":"disk sda is full","host":"a"}"#,
+            r#"{"ts":2,"msg":"disk sdb is full","host":"b"}"#,
+            "ts=5 level=info msg=\"user 7 left\"",
+        ];
+        let mut miner = Miner::default();
+        lines.iter().for_each(|l| miner.add(l.as_bytes(), [(0, 1)]));
+        let (patterns, _) = miner.finish();
+        assert_eq!(patterns.len(), 3);
+        for p in patterns {
+            let filter = crate::logql::stages::pattern::Pattern::filter(&p.text()).unwrap();
+            let matched = lines.iter().filter(|l| filter.is_match(l)).count() as u64;
+            assert_eq!(matched, p.lines(), "{}", p.text());
+        }
+    }
 }

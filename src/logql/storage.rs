@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::logql::ast::{LineFilter, LineMatch, LogExpr, StageKind};
 use crate::logql::columns::RowBlock;
+use crate::logql::stages::pattern::Pattern;
 use crate::model::{Labels, Matcher, TimestampNs};
 use crate::text::go_regex::GoRegex;
 
@@ -188,18 +189,35 @@ pub trait Storage: Send + Sync {
     }
 }
 
-/// The conditions that line filters of a pipeline put on stored lines. Behind a stage that rewrites the line nothing is known
+/// The conditions that line filters of a pipeline put on stored lines, or weaker ones. Behind a stage that rewrites the line nothing is known
 /// any more.
 pub fn line_hints(log: &LogExpr) -> Vec<LineHint> {
     let mut hints = Vec::new();
     for stage in &log.stages {
         match &stage.kind {
-            StageKind::LineFilter(f) => hints.extend(hints_of(f).unwrap_or_default()),
+            StageKind::LineFilter(f) => hints.extend(hints_of(f).unwrap_or_else(|| literals_of(f))),
             StageKind::LineFormat(_) | StageKind::Unpack | StageKind::Decolorize => break,
             _ => {}
         }
     }
     hints
+}
+
+/// What lines have to hold to pass `|>`: the literals of its pattern; of several patterns one literal of one of them.
+fn literals_of(filter: &LineFilter) -> Vec<LineHint> {
+    if filter.op != LineMatch::Pattern {
+        return Vec::new();
+    }
+    let literals = |text: &str| -> Vec<String> {
+        // A pattern that does not compile was refused by the checker.
+        Pattern::filter(text).map(|p| p.literals().map(str::to_owned).collect()).unwrap_or_default()
+    };
+    if let [term] = filter.terms.as_slice() {
+        return literals(&term.text).into_iter().map(LineHint::Contains).collect();
+    }
+    let longest = |text: &str| literals(text).into_iter().max_by_key(String::len).map(LineHint::Contains);
+    let any: Option<Vec<LineHint>> = filter.terms.iter().map(|t| longest(&t.text)).collect();
+    any.map(|hints| vec![LineHint::AnyOf(hints)]).unwrap_or_default()
 }
 
 /// The conditions that say exactly what a line filter says; `None` if there are none such.
@@ -224,4 +242,27 @@ pub fn hints_of(filter: &LineFilter) -> Option<Vec<LineHint>> {
         return Some(Vec::new());
     }
     Some(if negative || terms.len() == 1 { terms } else { vec![LineHint::AnyOf(terms)] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logql::ast::Expr;
+    use crate::logql::parse;
+
+    #[test]
+    fn what_filters_ask_of_lines() {
+        for (query, wanted) in [
+            (r#"{a="b"} |= "x" |~ "y+""#, r#"[Contains("x"), Regex("#),
+            (r#"{a="b"} |> "user <_> came from <_>""#, r#"[Contains("user "), Contains(" came from ")]"#),
+            (r#"{a="b"} |> "a <_> bcd" or "<_>efg<_>""#, r#"[AnyOf([Contains(" bcd"), Contains("efg")])]"#),
+            (r#"{a="b"} |> "a <_>" or "<_>""#, "[]"),
+            (r#"{a="b"} !> "a <_>" |= ip("10.0.0.1")"#, "[]"),
+            (r#"{a="b"} | line_format "z" |> "a <_>""#, "[]"),
+        ] {
+            let Expr::Log(log) = parse(query).unwrap() else { panic!("{query}") };
+            let hints = format!("{:?}", line_hints(&log));
+            assert!(hints.starts_with(wanted), "{query}: {hints}");
+        }
+    }
 }

@@ -288,6 +288,8 @@ mod tests {
             "sum by (app, detected_level) (rate({app=~\".+\"} |= \"error\" |~ \"h.re\" [1m]))",
             "sum by (app, env) (rate({app=~\"a|b\"} |~ \"(?i)ERR\" [1m]))",
             "sum by (app) (count_over_time({app=~\".+\"} != \"error\" [1m]))",
+            "sum by (app) (count_over_time({app=~\".+\"} |> \"<_> here\" [1m]))",
+            "sum by (app) (count_over_time({app=~\".+\"} |> \"an <_> line\" or \"level=<_>\" [1m]))",
         ] {
             let query = Query {
                 expr: expr.to_owned(),

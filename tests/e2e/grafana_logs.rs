@@ -262,7 +262,7 @@ async fn ld_start_and_service_page() {
 
 #[tokio::test]
 async fn ld_patterns_count_all_lines() {
-    let server = Server::start("").await;
+    let mut server = Server::start("").await;
     let base = (now_ms() / 10_000 * 10_000 - 60_000) * 1_000_000;
     // More lines than a log query may give, half of them in segments and half in memory.
     for half in 0..2i64 {
@@ -283,6 +283,9 @@ async fn ld_patterns_count_all_lines() {
     let seconds = base / SECOND;
     assert_eq!(first["samples"], json!([[seconds, 4000], [seconds + 10, 4000]]), "{found}");
     assert!(found["data"].as_array().unwrap().iter().any(|p| p["pattern"] == "disk <_> is full"), "{found}");
+    // Those of the segment are kept in it, those of the lines in memory come back with the lines.
+    server.crash_and_restart().await;
+    assert_eq!(server.get("/loki/api/v1/patterns", &params).await, found);
 }
 
 #[tokio::test]

@@ -96,6 +96,11 @@ async fn patterns_limits_and_printer() {
     let none = server.get("/loki/api/v1/patterns", &[("query", "{app=\"none\"}")]).await;
     assert_eq!(none["data"], json!([]));
 
+    let query = "variants(sum(count_over_time({app=\"web\"}[1h])), sum(bytes_over_time({app=\"web\"}[1h]))) of ({app=\"web\"}[1h])";
+    let answer = server.get("/loki/api/v1/query", &[("query", query)]).await;
+    let labels: Vec<&Value> = answer["data"]["result"].as_array().unwrap().iter().map(|s| &s["metric"]).collect();
+    assert_eq!(labels, [&json!({"__variant__": "0"}), &json!({"__variant__": "1"})], "{answer}");
+
     let limits = server.get("/loki/api/v1/drilldown-limits", &[]).await;
     assert!(limits["limits"]["max_entries_limit_per_query"].is_u64(), "{limits}");
     assert_eq!(limits["limits"]["retention_period"], "30d");

@@ -33,6 +33,11 @@ pub struct FoundPattern {
     pub samples: Vec<(TimestampNs, u64)>,
 }
 
+/// Places of level and pattern in a section.
+type Key = (usize, usize);
+/// Beginnings of steps, and how many lines came then.
+type Steps = Vec<(TimestampNs, u64)>;
+
 impl Snapshot {
     /// The patterns that segments keep of some streams and a time, and a snapshot of what has none: the lines in memory and
     /// the segments that were written without.
@@ -54,8 +59,8 @@ impl Snapshot {
                     without.push(segment.clone());
                     continue;
                 };
-                let mut of_segment: HashMap<(usize, usize), Vec<(TimestampNs, u64)>> = HashMap::new();
-                let mut slot: Option<((usize, usize), Vec<(TimestampNs, u64)>)> = None;
+                let mut of_segment: HashMap<Key, Steps> = HashMap::new();
+                let mut slot: Option<(Key, Steps)> = None;
                 let wanted = |stream: u32| segment.stream(stream).is_some_and(|s| streams.contains(s));
                 section.each(
                     |entry| wanted(entry.stream),

@@ -140,13 +140,15 @@ impl PatternMiner {
         // The same rows give the same patterns, whatever the hashes are in this process.
         looks.sort_unstable_by_key(|l| (l.shape, l.first));
         for look in looks {
-            let Some(skeleton) = facts.get(look.shape as usize).and_then(|f| f.skeleton.as_ref()) else { continue };
+            let Some(fact) = facts.get(look.shape as usize) else { continue };
+            let Some(skeleton) = &fact.skeleton else { continue };
             self.line.clear();
             for v in 0..skeleton.variables().len() {
                 self.line.extend_from_slice(skeleton.literal(v).as_bytes());
                 let value = group.value(look.shape, look.first, v);
                 // What differs within a text of several words is found by its parts.
-                let whole = v < 64 && look.varies >> v & 1 == 0 || memchr::memchr(b' ', value).is_some() && v < 64;
+                let words = || fact.texts >> v & 1 == 1 && memchr::memchr(b' ', value).is_some();
+                let whole = v < 64 && (look.varies >> v & 1 == 0 || words());
                 match whole {
                     true => self.line.extend_from_slice(value),
                     false => self.line.push(VARIES),

@@ -228,13 +228,15 @@ pub fn merge(sections: &[Section]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn built(add: &[(u32, &str, &[(&str, &[(i64, u64)])], u64)]) -> Vec<u8> {
+    /// Stream, level, patterns with their samples, lines left out.
+    type Added<'t> = (u32, &'t str, &'t [Sampled<'t>], u64);
+    type Sampled<'t> = (&'t str, &'t [(i64, u64)]);
+
+    fn built(add: &[Added<'_>]) -> Vec<u8> {
         let mut b = SectionBuilder::default();
         for (stream, level, patterns, left_out) in add {
-            let pattern = |(line, samples): &(&str, &[(i64, u64)])| Pattern {
-                line: (*line).to_owned(),
-                samples: samples.to_vec(),
-            };
+            let pattern =
+                |(line, samples): &Sampled<'_>| Pattern { line: (*line).to_owned(), samples: samples.to_vec() };
             b.add(*stream, level, patterns.iter().map(pattern).collect(), *left_out, 0);
         }
         b.finish()

@@ -84,6 +84,9 @@ fn fill(store: &Store) {
         ],
         &[],
     );
+    let arrays = |from: i64| format!(r#"{{"list":["a b {from}", "c d"],"n":{from}}}"#);
+    let lines: Vec<String> = (0..3).map(arrays).chain([r#"{"list":["e f", "g"],"n":7}"#.to_owned()]).collect();
+    push(store, "c", &(0..).zip(lines.iter().map(String::as_str)).collect::<Vec<_>>(), &[]);
     push(store, "b", &[(3, "GET /a 200"), (4, "GET /b 200"), (25, "GET /c 404")], &[("detected_level", "odd")]);
 }
 
@@ -95,6 +98,7 @@ fn expected() -> Found {
         pattern("odd", "GET <_> <_>", &[(0, 2), (20, 1)]),
         pattern("unknown", JSON_CACHE, &[(10, 2)]),
         pattern("unknown", JSON_USER, &[(0, 2)]),
+        pattern("unknown", r#"{"list":<_>,"n":<_>}"#, &[(0, 4)]),
     ]
     .into()
 }
@@ -104,7 +108,7 @@ fn kept_with_segments_and_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), options()).unwrap();
     fill(&store);
-    assert_eq!(found(&store.snapshot(), ".+", (0, 60), 10), (Found::new(), 7));
+    assert_eq!(found(&store.snapshot(), ".+", (0, 60), 10), (Found::new(), 11));
     store.flush().unwrap();
     assert_eq!(found(&store.snapshot(), ".+", (0, 60), 10), (expected(), 0));
     drop(store);
@@ -156,7 +160,7 @@ fn damaged_patterns_are_lines_without() {
         changed[at] ^= 1 << (at % 8);
         fs::write(&path, &changed).unwrap();
         let store = Store::open(dir.path(), Options { background: false, ..options() }).unwrap();
-        assert_eq!(found(&store.snapshot(), ".+", (0, 60), 10), (Found::new(), 7), "{at}");
+        assert_eq!(found(&store.snapshot(), ".+", (0, 60), 10), (Found::new(), 11), "{at}");
     }
 }
 
