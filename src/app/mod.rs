@@ -41,6 +41,7 @@ use crate::tsdb;
 use history::History;
 use reload::Services;
 use rule_state::RuleStateFile;
+use signals::Signals;
 
 /// Settings of the command line: what needs a restart.
 #[derive(Clone, Debug)]
@@ -81,6 +82,7 @@ pub struct App {
     services: Arc<Services>,
     history: History,
     ready: Arc<Readiness>,
+    signals: Signals,
     shutdown: CancellationToken,
     server: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
@@ -254,21 +256,22 @@ impl App {
             probe_permits: Permits::new(PROBES_AT_ONCE, PROBES_AT_ONCE),
             shutdown: shutdown.clone(),
         };
+        let signals = Signals::listen()?;
         routes.give(api::router(api_state));
         tracing::info!(%address, data = %options.storage_path.display(), "campanile takes samples and logs");
         let background = vec![
             tokio::spawn(sync_stores(services.clone(), shutdown.clone())),
             tokio::spawn(watch::watch(services.clone(), shutdown.clone())),
         ];
-        Ok(App { services, history, ready, shutdown, server, background, _lock: lock })
+        Ok(App { services, history, ready, signals, shutdown, server, background, _lock: lock })
     }
 
     /// Serves until SIGTERM or SIGINT, then stops everything in order: first what brings data in, then what tells of it, then
     /// the stores. What is not done within ten seconds is given up, which loses nothing that was acknowledged.
-    pub async fn run_until_stopped(self) -> anyhow::Result<()> {
+    pub async fn run_until_stopped(mut self) -> anyhow::Result<()> {
         let failed = tokio::select! {
-            stopped = signals::until_stop(&self.services) => { stopped?; None }
-            why = self.until_replay_fails() => Some(why),
+            () = self.signals.until_stop(&self.services) => None,
+            why = until_replay_fails(&self.services, &self.ready) => Some(why),
         };
         if let Some(why) = &failed {
             tracing::error!(error = why, "the metrics log cannot be replayed; what came in since the start is in it");
@@ -284,19 +287,6 @@ impl App {
             None => Ok(()),
             Some(why) => Err(anyhow!(why).context("cannot replay the log of the metrics store")),
         }
-    }
-
-    /// Tells that everything is there once the metrics store has replayed its log; returns only if it cannot.
-    async fn until_replay_fails(&self) -> String {
-        let replay = self.services.db.replay();
-        replay.over().wait().await;
-        if let Some(Err(why)) = replay.outcome() {
-            return why.clone();
-        }
-        self.ready.set(true);
-        signals::notify(&[sd_notify::NotifyState::Ready]);
-        tracing::info!(address = self.services.address, "campanile is ready");
-        std::future::pending().await
     }
 
     async fn stop(self) {
@@ -330,6 +320,19 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Tells that everything is there once the metrics store has replayed its log; returns only if it cannot.
+async fn until_replay_fails(services: &Services, ready: &Readiness) -> String {
+    let replay = services.db.replay();
+    replay.over().wait().await;
+    if let Some(Err(why)) = replay.outcome() {
+        return why.clone();
+    }
+    ready.set(true);
+    signals::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(address = services.address, "campanile is ready");
+    std::future::pending().await
 }
 
 struct StoreHandles {

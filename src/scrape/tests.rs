@@ -422,7 +422,7 @@ async fn native_histograms_are_asked_for_and_stored() {
     assert_eq!((c.h[0].count, c.h[0].sum, &*c.h[0].positive_buckets), (3.0, 4.5, &[2.0, 1.0][..]));
     assert!(accepts.lock().unwrap()[0].starts_with("application/vnd.google.protobuf;"), "{accepts:?}");
     // Its two buckets lie on both sides of 1, where none join: with fewer allowed the scrape fails.
-    b.apply(&job(true).replace("native: true", "native: true, native_histogram_bucket_limit: 1")).await;
+    b.apply(&job(true).replace("histograms: true", "histograms: true, native_histogram_bucket_limit: 1")).await;
     b.scrape().await;
     assert_eq!(values(&b.db, "up"), ["1", "0"]);
     let error = b.handle.targets().active_targets[0].last_error.clone();

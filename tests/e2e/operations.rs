@@ -1,5 +1,6 @@
 //! Running it: deleting, snapshots, limits on series, a full disk, a clock that steps back.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -135,11 +136,12 @@ impl Drop for Unmount {
 
 /// Fills the disk but for some bytes.
 fn fill_up(data: &Path, leave: u64) {
-    std::fs::write(data.join("ballast"), b"").unwrap();
+    // It only ever grows: room for a moment would be noticed.
+    let mut ballast = std::fs::File::options().create(true).append(true).open(data.join("ballast")).unwrap();
     let s = rustix::fs::statvfs(data).unwrap();
     let free = (s.f_bavail * s.f_frsize).saturating_sub(leave);
     // The server writes as well, so that the last bytes may be gone already.
-    if let Err(e) = std::fs::write(data.join("ballast"), vec![1u8; usize::try_from(free).unwrap()]) {
+    if let Err(e) = ballast.write_all(&vec![1u8; usize::try_from(free).unwrap()]) {
         assert_eq!(e.kind(), std::io::ErrorKind::StorageFull);
     }
 }

@@ -50,7 +50,8 @@ async fn write(server: &Server, t: i64, value: f64) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn samples_are_taken_during_a_replay_and_survive_a_kill_in_it() {
-    let rules = "groups: [{name: g, interval: 1s, rules: [{record: recorded, expr: 'count(big)'}]}]\n";
+    let rules =
+        "groups: [{name: g, interval: 1s, rules: [{record: recorded, expr: 'count(last_over_time(big[2h]))'}]}]\n";
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("r.yml"), rules).unwrap();
     let config = "global: {scrape_interval: 1s}\nhost: {enabled: false}\nrule_files: [r.yml]\n";
@@ -77,6 +78,7 @@ async fn samples_are_taken_during_a_replay_and_survive_a_kill_in_it() {
     // The second goes on to its end.
     server.restart_early();
     let begun = now_ms();
+    assert_eq!(first_answer(&server, "/-/healthy").await.0, 200);
     let mut early = 0;
     for n in 10..20 {
         early += usize::from(write(&server, t0 + n, n as f64).await);
