@@ -18,8 +18,11 @@ async fn ask(server: &Server, form: bool, path: &str, params: &[(&str, &str)]) -
     (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or(Value::Null))
 }
 
+/// Names and values.
+type Params = &'static [(&'static str, &'static str)];
+
 /// Paths that are asked by GET and by POST, then those of GET alone. Of each answer `data` must have this kind.
-const ENDPOINTS: &[(bool, &str, &[(&str, &str)], &str)] = &[
+const ENDPOINTS: &[(bool, &str, Params, &str)] = &[
     (
         true,
         "query",
@@ -50,7 +53,7 @@ const ENDPOINTS: &[(bool, &str, &[(&str, &str)], &str)] = &[
 ];
 
 /// Requests that are wrong, and what the error names.
-const WRONG: &[(&str, &[(&str, &str)], &str)] = &[
+const WRONG: &[(&str, Params, &str)] = &[
     ("query", &[], "no expression found"),
     ("query", &[("query", "up{")], "unexpected end of input inside braces"),
     ("query", &[("query", "up"), ("time", "x")], "\"time\""),
