@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerified;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -13,7 +13,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
 use crate::config::http_client::TlsConfig;
 use crate::config::http_client::client::ClientError;
-use crate::config::http_client::tls::{self as client_tls, Judge, Judged, TlsMaterial, WebJudge};
+use crate::config::http_client::tls::{self as client_tls, Judge, Judged, Presented, TlsMaterial, WebJudge};
 use crate::probe::Failure;
 use crate::probe::result::Recorder;
 
@@ -34,20 +34,13 @@ struct Recording {
 }
 
 impl Judge for Recording {
-    fn judge(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+    fn judge(&self, p: &Presented<'_>) -> Result<ServerCertVerified, rustls::Error> {
         {
             let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-            shown.chain = std::iter::once(leaf).chain(intermediates).map(|c| c.clone().into_owned()).collect();
+            shown.chain = std::iter::once(p.leaf).chain(p.intermediates).map(|c| c.clone().into_owned()).collect();
         }
         match &self.inner {
-            Some(inner) => inner.judge(leaf, intermediates, name, ocsp, now),
+            Some(inner) => inner.judge(p),
             None => Ok(ServerCertVerified::assertion()),
         }
     }

@@ -110,7 +110,7 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Makes a client, see [`build`]. Certificates are read now; make a new client to read them again.
+    /// Makes a client; `gzip` says whether compressed answers are asked for and unpacked. Certificates are read now; make a new client to read them again.
     pub fn new(config: &HttpClientConfig, gzip: bool) -> Result<Self, ClientError> {
         Self::with_material(config, &TlsMaterial::read(config.tls_config.as_ref())?, gzip, None)
     }

@@ -132,17 +132,24 @@ pub fn client_config(
     Ok(made)
 }
 
-/// What a client thinks of a server's certificate. The arguments are those of [`ServerCertVerifier::verify_server_cert`].
+/// What a server shows of itself in a handshake; the arguments of [`ServerCertVerifier::verify_server_cert`].
+pub struct Presented<'a> {
+    /// Its certificate.
+    pub leaf: &'a CertificateDer<'a>,
+    /// Those between it and an authority.
+    pub intermediates: &'a [CertificateDer<'a>],
+    /// The name that was connected to.
+    pub name: &'a ServerName<'a>,
+    /// A stapled OCSP answer; may be empty.
+    pub ocsp: &'a [u8],
+    /// The time.
+    pub now: UnixTime,
+}
+
+/// What a client thinks of a server's certificate.
 pub trait Judge: std::fmt::Debug + Send + Sync {
     /// Whether it will do.
-    fn judge(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error>;
+    fn judge(&self, p: &Presented<'_>) -> Result<ServerCertVerified, rustls::Error>;
 }
 
 /// A verifier that asks a judge about the certificate, and checks itself that the server holds its key.
@@ -168,7 +175,7 @@ impl<J: Judge> ServerCertVerifier for Judged<J> {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.judge.judge(leaf, intermediates, name, ocsp, now)
+        self.judge.judge(&Presented { leaf, intermediates, name, ocsp, now })
     }
 
     fn verify_tls12_signature(
@@ -217,23 +224,16 @@ impl WebJudge {
 }
 
 impl Judge for WebJudge {
-    fn judge(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if !self.own.iter().any(|c| c.as_ref() == leaf.as_ref()) {
-            return self.inner.verify_server_cert(leaf, intermediates, name, ocsp, now);
+    fn judge(&self, p: &Presented<'_>) -> Result<ServerCertVerified, rustls::Error> {
+        if !self.own.iter().any(|c| c.as_ref() == p.leaf.as_ref()) {
+            return self.inner.verify_server_cert(p.leaf, p.intermediates, p.name, p.ocsp, p.now);
         }
         // The very certificate is trusted. `openssl req -x509` makes such ones as authorities, which the chain builder does not accept from a
         // server; Go does.
-        let parsed = rustls::server::ParsedCertificate::try_from(leaf)?;
-        rustls::client::verify_server_name(&parsed, name)?;
-        match validity(leaf) {
-            Some((from, to)) if (from..=to).contains(&(now.as_secs() as i64)) => Ok(ServerCertVerified::assertion()),
+        let parsed = rustls::server::ParsedCertificate::try_from(p.leaf)?;
+        rustls::client::verify_server_name(&parsed, p.name)?;
+        match validity(p.leaf) {
+            Some((from, to)) if (from..=to).contains(&(p.now.as_secs() as i64)) => Ok(ServerCertVerified::assertion()),
             Some(_) | None => Err(rustls::CertificateError::Expired.into()),
         }
     }
@@ -254,15 +254,8 @@ struct OtherName {
 }
 
 impl Judge for OtherName {
-    fn judge(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.inner.judge(leaf, intermediates, &self.name, ocsp, now)
+    fn judge(&self, p: &Presented<'_>) -> Result<ServerCertVerified, rustls::Error> {
+        self.inner.judge(&Presented { name: &self.name, ..*p })
     }
 }
 
@@ -271,14 +264,7 @@ impl Judge for OtherName {
 struct TrustAnything;
 
 impl Judge for TrustAnything {
-    fn judge(
-        &self,
-        _leaf: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+    fn judge(&self, _: &Presented<'_>) -> Result<ServerCertVerified, rustls::Error> {
         Ok(ServerCertVerified::assertion())
     }
 }
