@@ -423,8 +423,8 @@ mod tests {
         all.sort_by(|a, b| a.0.cmp(&b.0));
         let five = vec![0.0, 1.0, 2.0, 3.0, 4.0];
         let want = [
-            ("{__name__=\"a\", x=\"1\"}", five.clone()),
             ("{__name__=\"a\", x=\"1\", y=\"3\"}", vec![7.0]),
+            ("{__name__=\"a\", x=\"1\"}", five.clone()),
             ("{__name__=\"a\", x=\"2\"}", [five, vec![9.0]].concat()),
         ];
         assert_eq!(all, want.map(|(l, v)| (l.to_owned(), v)));

@@ -4,7 +4,7 @@ use super::Shape;
 use super::fields::{self, Field, Fields, Source};
 use crate::logql::ast::NamedMatcher;
 use crate::logql::hints::Wanted;
-use crate::logql::labels::{Category, EXTRACTED};
+use crate::logql::labels::{Category, ERROR, ERROR_DETAILS, EXTRACTED};
 use crate::logql::stages::label_filter::{CompiledLabelFilter, LabelTest, Verdict};
 use crate::logql::stages::unwrap::CompiledUnwrap;
 use crate::logql::stages::{Compiled, FormatSource, Pipeline};
@@ -65,6 +65,11 @@ pub struct Target<'p> {
     pub unwrap: Option<&'p CompiledUnwrap>,
     /// Whether a label is one of the series'.
     pub keeps: &'p dyn Fn(&str) -> bool,
+}
+
+/// Whether a label tells of what went wrong with a line.
+fn is_error_label(name: &str) -> bool {
+    [ERROR, ERROR_DETAILS].contains(&name)
 }
 
 /// The lines have to be read.
@@ -178,6 +183,8 @@ impl<'p> Env<'p> {
                 };
                 match known {
                     Verdict::Keep => Tests::Known(true),
+                    // Rows that fail go through the pipeline as lines, and must get there.
+                    Verdict::Drop if self.may_fail && is_error_label(&test.label) => return Err(Unsure),
                     Verdict::Drop => Tests::Known(false),
                     Verdict::Fail(_) => return Err(Unsure),
                 }

@@ -482,3 +482,17 @@ fn common_queries_read_no_line() {
         assert!(ok && stats.lines <= most_lines && stats.rows + stats.lines > 0, "{expr}: {stats:?}");
     }
 }
+
+/// Every kind of line by itself under conditions that may fail, and conditions on the failure.
+#[test]
+fn errors_of_single_lines_are_the_same() {
+    for query in [
+        "count_over_time({app=~\".+\"} | json | status >= 200 | __error__ != \"\" [30s])",
+        "count_over_time({app=~\".+\"} | logfmt | status >= 200 | __error__ = \"\" [30s])",
+    ] {
+        for n in 0..16 * 12 * 4 * 2u32 {
+            let [kind, a, b, meta] = [n % 16, n / 16 % 12, n / 192 % 4, n / 768 * 3].map(|v| v as u8);
+            compare(&[some_row(((kind, a, b), 0, 0, meta))], query).unwrap();
+        }
+    }
+}

@@ -254,15 +254,22 @@ fn a_series_that_has_stopped_has_its_chunk_closed_by_a_checkpoint() {
     db.maintain().unwrap();
     assert_eq!(in_files(), [0, 0], "it may be that samples of long ago are coming in");
     put(&db, 1, T0 + 80 * 15_000, 80.0);
-    put(&db, 0, T0 + 100 * 15_000, 1.0);
-    db.maintain().unwrap();
+    // Enough log for a checkpoint each time.
+    let more = |from: i64| {
+        for n in from..from + 40 {
+            clock.set_ms(T0 + n * 15_000);
+            put(&db, 0, T0 + n * 15_000, n as f64);
+        }
+        db.maintain().unwrap();
+    };
+    more(100);
     assert_eq!(in_files(), [0, 0], "they are");
-    put(&db, 0, T0 + 101 * 15_000, 1.0);
+    more(140);
+    more(180);
     let want = all(&db);
-    db.maintain().unwrap();
     assert_eq!(in_files(), [0, 1]);
     assert_eq!(all(&db), want);
-    put(&db, 1, T0 + 99 * 15_000, 1.0);
+    put(&db, 1, T0 + 219 * 15_000, 1.0);
     let want = all(&db);
     drop(db);
     assert_eq!(all(&open(dir.path(), &clock)), want);
