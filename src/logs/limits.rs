@@ -6,6 +6,13 @@ pub const FLUSH_BYTES: usize = 48 << 20;
 /// Batches in memory become segments at the latest after so many seconds. They are durable and searchable before that, so
 /// this only bounds what a restart replays when little comes in; shorter would make many tiny segments.
 pub const FLUSH_SECONDS: i64 = 10;
+/// Batches in memory become segments before that if they hold this much and little has come for [`QUIET_FOR`]: what a burst brought
+/// is soon read from the index and not line by line, and steady senders make no more segments by it.
+pub const QUIET_FLUSH_BYTES: usize = 1 << 20;
+/// See [`QUIET_FLUSH_BYTES`].
+pub const QUIET_FOR: std::time::Duration = std::time::Duration::from_secs(2);
+/// So many bytes are little: campanile's own history always comes.
+pub const QUIET_BYTES: usize = 64 << 10;
 /// Pushes wait, and are refused at last, when this much is in memory: one lot being written, one full.
 pub const MAX_BUFFER_BYTES: usize = 2 * FLUSH_BYTES;
 /// The largest batch; the caps of the wire are below it, and offsets inside a batch are 32 bits.

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::error::Error;
+use super::limits;
 use super::metrics;
 use super::partition::{EntryRef, NS_PER_DAY, Partition, PartitionView, day_of};
 use super::store::{Frozen, Shared, lock};
@@ -43,6 +44,7 @@ fn run_writer(shared: &Arc<Shared>) {
     let throttle = Throttle::new(60_000);
     let mut next_retention = Instant::now();
     let mut not_before = Instant::now();
+    let (mut seen, mut grew) = (0, Instant::now());
     loop {
         {
             let stop = lock(&shared.signal.stop);
@@ -67,7 +69,11 @@ fn run_writer(shared: &Arc<Shared>) {
         let due = {
             let state = shared.read();
             let old = state.active_since.is_some_and(|t| t.elapsed() >= shared.options.flush_interval);
-            old || state.active_bytes >= shared.options.flush_bytes || state.frozen.is_some()
+            if state.active_bytes.abs_diff(seen) > limits::QUIET_BYTES {
+                (seen, grew) = (state.active_bytes, Instant::now());
+            }
+            let quiet = state.active_bytes >= limits::QUIET_FLUSH_BYTES && grew.elapsed() >= limits::QUIET_FOR;
+            old || quiet || state.active_bytes >= shared.options.flush_bytes || state.frozen.is_some()
         };
         if due && Instant::now() >= not_before {
             // A panic of the index library must not end all writing; what is frozen stays in memory and in the WAL.

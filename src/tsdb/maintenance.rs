@@ -14,6 +14,7 @@ use super::chunk::{Chunk, Packer};
 use super::delete;
 use super::error::Error;
 use super::head::closed::Closed;
+use super::head::series::WriteRate;
 use super::limits::{BLOCK_RANGE_MS, HEAD_MARGIN_MS, LITTLE_SHARE, QUIET_ROUNDS, QUIET_SHARE, block_number};
 use super::querier::Collector;
 use super::self_metrics as count;
@@ -159,11 +160,15 @@ fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Erro
 
 /// Closes chunks of series that have stopped, then writes a checkpoint.
 fn close_and_cover(shared: &Shared, upkeep: &mut Upkeep) -> Result<(), Error> {
-    let still = upkeep.still_rounds >= QUIET_ROUNDS;
+    let rate = match (upkeep.still_rounds, upkeep.quiet_rounds) {
+        (QUIET_ROUNDS.., _) => WriteRate::Nothing,
+        (_, QUIET_ROUNDS..) => WriteRate::Little,
+        _ => WriteRate::Much,
+    };
     // On a line of its own: a lock taken in the head of a loop is held to its end.
     let slots = shared.read_head().slots();
     for range in slot_ranges(slots) {
-        shared.write_head().close_early(range, still);
+        shared.write_head().close_early(range, rate);
     }
     store_chunks(shared, upkeep)?;
     write_checkpoint(shared, upkeep)

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use self::chunk_files::{ChunkFile, FileChunk};
 use self::closed::Closed;
 use self::lookup::Lookup;
-use self::series::Series;
+use self::series::{Series, WriteRate};
 use super::SeriesRef;
 use super::chunk::{Chunk, bounds, is_histograms};
 use super::label_index::LabelIndex;
@@ -274,11 +274,11 @@ impl Head {
     }
 
     /// Closes the open float chunks of the series in some places that are not likely to grow, see [`Series::close_early`].
-    pub(crate) fn close_early(&mut self, slots: std::ops::Range<u32>, still: bool) {
+    pub(crate) fn close_early(&mut self, slots: std::ops::Range<u32>, rate: WriteRate) {
         let now = self.max_t;
         for slot in slots {
             let series = self.pages.get_mut(slot as usize / PAGE).and_then(|p| p.get_mut(slot as usize % PAGE));
-            if series.is_some_and(|s| s.close_early(now, still)) {
+            if series.is_some_and(|s| s.close_early(now, rate)) {
                 self.to_pack.push(slot);
             }
         }

@@ -35,6 +35,17 @@ pub(crate) struct Series {
     pub seen: u16,
 }
 
+/// How much is being written to a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteRate {
+    /// Nothing for some seconds.
+    Nothing,
+    /// Little for some seconds.
+    Little,
+    /// More than that.
+    Much,
+}
+
 /// Where a sample goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -208,17 +219,16 @@ impl Series {
         self.open = OpenXor::default();
     }
 
-    /// Closes the open float chunk if it is not likely to grow, seen from a store whose newest sample is at `now`. With `still` nobody
-    /// writes at all; else a series must have got nothing since this was last asked, for samples of long ago may be coming in just
-    /// now. Says whether it did.
-    pub(crate) fn close_early(&mut self, now: TimestampMs, still: bool) -> bool {
+    /// Closes the open float chunk if it is not likely to grow, seen from a store whose newest sample is at `now`. Of a busy store a
+    /// series must have got nothing since this was last asked, for samples of long ago may be coming in just now. Says whether it did.
+    pub(crate) fn close_early(&mut self, now: TimestampMs, rate: WriteRate) -> bool {
         let n = self.open.len();
         let unchanged = std::mem::replace(&mut self.seen, n) == n;
-        let stopped = (still || unchanged) && self.is_behind(now);
-        let least = match (stopped, still) {
+        let stopped = (rate != WriteRate::Much || unchanged) && self.is_behind(now);
+        let least = match (stopped, rate) {
             (true, _) => STOPPED_SAMPLES,
-            (false, true) => EARLY_SAMPLES,
-            (false, false) => return false,
+            (false, WriteRate::Nothing) => EARLY_SAMPLES,
+            (false, _) => return false,
         };
         if n < least {
             return false;
