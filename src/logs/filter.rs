@@ -3,6 +3,7 @@
 use memchr::memmem;
 use regex_syntax::hir::{Hir, HirKind};
 
+use super::columns::needle::{Unit, units_of};
 use crate::text::go_regex::GoRegex;
 
 /// A condition on a line.
@@ -92,6 +93,8 @@ pub(super) struct Pattern {
     regex: regex::Regex,
     /// It matches just the lines that contain one of these.
     pub texts: Option<Vec<String>>,
+    /// It matches just the lines in which such characters stand one after another.
+    pub units: Option<Vec<Unit>>,
     /// What such lines must hold.
     pub required: Required,
 }
@@ -105,8 +108,16 @@ impl Text {
 impl Pattern {
     fn new(r: &GoRegex) -> Self {
         let texts = r.contained_alternatives().map(<[String]>::to_vec);
+        let parsed = regex_syntax::parse(r.regex().as_str()).ok();
+        let units = parsed.as_ref().and_then(units_of);
+        let required = parsed.as_ref().map(required_of).unwrap_or_default();
         // Cloning shares the compiled program.
-        Pattern { regex: r.regex().clone(), texts, required: LineFilter::Regex(r.clone()).required() }
+        Pattern { regex: r.regex().clone(), texts, units, required }
+    }
+
+    /// The regular expression.
+    pub fn regex(&self) -> &regex::Regex {
+        &self.regex
     }
 }
 

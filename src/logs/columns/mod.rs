@@ -9,6 +9,7 @@ mod column_writer;
 mod decode;
 mod group_header;
 pub(in crate::logs) mod group_writer;
+pub(in crate::logs) mod needle;
 mod packed;
 mod row_group;
 mod row_set;

@@ -6,43 +6,44 @@ use std::ops::RangeInclusive;
 use memchr::memmem::Finder;
 
 use super::column::{Column, beginning_with, parse_canonical, push_integer};
+use super::needle::Needle;
 use super::row_group::{Part, RowGroup, SkeletonRows};
 use super::row_set::RowSet;
-use super::skeleton::{Skeleton, VariableKind};
+use super::skeleton::Skeleton;
 use super::strings::Strings;
 use crate::logs::error::Error;
-use crate::logs::filter::{Compiled, CompiledFilters};
-use crate::logs::tokens::{SEPARATOR, class};
+use crate::logs::filter::{Compiled, CompiledFilters, Pattern};
 
 /// A text can lie over the borders of literals and variables in so many ways; with more, lines are rebuilt.
 const MAX_ALIGNMENTS: usize = 64;
 
 /// A condition on the value of a variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Condition<'n> {
-    Contains(&'n str),
-    StartsWith(&'n str),
-    EndsWith(&'n str),
-    Equals(&'n str),
+    Contains(Needle<'n>),
+    StartsWith(Needle<'n>),
+    EndsWith(Needle<'n>),
+    Equals(Needle<'n>),
 }
 
-/// Which values of which variables make a text lie over the borders of literals and variables: of each variable's conditions one must
+/// Which values of which variables make a needle lie over the borders of literals and variables: of each variable's conditions one must
 /// hold.
 type Alignment<'n> = Vec<(usize, Vec<Condition<'n>>)>;
 
-impl Condition<'_> {
+impl<'n> Condition<'n> {
     fn holds(self, value: &str) -> bool {
         match self {
-            Condition::Contains(n) => value.contains(n),
-            Condition::StartsWith(n) => value.starts_with(n),
-            Condition::EndsWith(n) => value.ends_with(n),
-            Condition::Equals(n) => value == n,
+            Condition::Contains(n) => n.is_in(value),
+            Condition::StartsWith(n) => n.begins(value),
+            Condition::EndsWith(n) => n.ends(value),
+            Condition::Equals(n) => n.is(value),
         }
     }
 
-    fn text(&self) -> &str {
+    /// The needle, if it is a text.
+    fn text(self) -> Option<&'n str> {
         let (Condition::Contains(n) | Condition::StartsWith(n) | Condition::EndsWith(n) | Condition::Equals(n)) = self;
-        n
+        if let Needle::Text(t) = n { Some(t) } else { None }
     }
 }
 
@@ -106,18 +107,6 @@ struct Known {
     unsure: bool,
 }
 
-/// Whether a value of this kind may hold a text at all.
-fn may_hold(kind: VariableKind, text: &str) -> bool {
-    match kind {
-        VariableKind::Token => text.bytes().all(|b| class(b) != SEPARATOR),
-        VariableKind::JsonNumber => {
-            text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E'))
-        }
-        VariableKind::LogfmtBare => !text.bytes().any(|b| b <= b' ' || matches!(b, b'"' | b'=' | b'\\')),
-        VariableKind::JsonString | VariableKind::JsonArray | VariableKind::LogfmtQuoted | VariableKind::Line => true,
-    }
-}
-
 /// The rows of `among` that satisfy all filters.
 pub(in crate::logs) fn select(group: &RowGroup, filters: &CompiledFilters, among: RowSet) -> Result<RowSet, Error> {
     if filters.is_empty() || among.is_empty() {
@@ -166,18 +155,24 @@ pub(in crate::logs) fn select(group: &RowGroup, filters: &CompiledFilters, among
 fn evaluate(shape: &SkeletonRows<'_>, filter: &Compiled) -> Result<Known, Error> {
     let sure = |found| Known { found, unsure: false };
     let unsure = |found| Known { found, unsure: true };
-    let contains = |needles: &[&str]| {
+    let contains = |needles: &[Needle<'_>]| {
         let parts: Vec<Part<'_>> = (0..shape.skeleton().variables().len()).filter_map(|v| shape.part(v)).collect();
         contains_any(shape.skeleton(), &parts, shape.len(), needles)
     };
-    let texts = |texts: &[String]| contains(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let texts = |texts: &[String]| contains(&texts.iter().map(|t| Needle::Text(t)).collect::<Vec<_>>());
+    // What can be told of a pattern without a look at its lines.
+    let pattern = |p: &Pattern| match (&p.texts, &p.units) {
+        (Some(t), _) => texts(t),
+        (None, Some(units)) => contains(&[Needle::Units(units, p.regex())]),
+        (None, None) => Ok(None),
+    };
     let told = |found: Option<Found>| found.map_or(unsure(Found::All), sure);
     let not = |found: Option<Found>| told(found.map(|f| f.not(shape.len())));
     Ok(match filter {
-        Compiled::Contains(t) => told(contains(&[&t.text])?),
-        Compiled::NotContains(t) => not(contains(&[&t.text])?),
+        Compiled::Contains(t) => told(contains(&[Needle::Text(&t.text)])?),
+        Compiled::NotContains(t) => not(contains(&[Needle::Text(&t.text)])?),
         Compiled::Regex(p) => {
-            if let Some(found) = p.texts.as_deref().map(texts).transpose()?.flatten() {
+            if let Some(found) = pattern(p)? {
                 return Ok(sure(found));
             }
             let mut found = Found::All;
@@ -189,7 +184,7 @@ fn evaluate(shape: &SkeletonRows<'_>, filter: &Compiled) -> Result<Known, Error>
             }
             unsure(found)
         }
-        Compiled::NotRegex(p) => not(p.texts.as_deref().map(texts).transpose()?.flatten()),
+        Compiled::NotRegex(p) => not(pattern(p)?),
         Compiled::AnyOf(filters) => {
             let mut any = sure(Found::None);
             for filter in filters {
@@ -206,18 +201,17 @@ fn contains_any(
     skeleton: &Skeleton,
     parts: &[Part<'_>],
     places: usize,
-    needles: &[&str],
+    needles: &[Needle<'_>],
 ) -> Result<Option<Found>, Error> {
     let literals = parts.len() + 1;
     for needle in needles {
-        let finder = Finder::new(needle);
-        if needle.is_empty() || (0..literals).any(|i| finder.find(skeleton.literal(i).as_bytes()).is_some()) {
+        if needle.is_empty() || (0..literals).any(|i| needle.is_in(skeleton.literal(i))) {
             return Ok(Some(Found::All));
         }
     }
     let mut found = Found::None;
     for (part, kind) in parts.iter().zip(skeleton.variables()) {
-        let held: Vec<&str> = needles.iter().copied().filter(|n| may_hold(*kind, n)).collect();
+        let held: Vec<Needle<'_>> = needles.iter().copied().filter(|n| n.fits(*kind)).collect();
         if !held.is_empty() {
             match part_contains(part, &held)? {
                 Some(in_part) => found = found.or(in_part),
@@ -230,7 +224,7 @@ fn contains_any(
     }
     let mut over_borders: Vec<Alignment<'_>> = Vec::new();
     for needle in needles {
-        let Some(alignments) = alignments(skeleton, needle) else { return Ok(None) };
+        let Some(alignments) = alignments(skeleton, *needle) else { return Ok(None) };
         alignments.into_iter().for_each(|a| add_alignment(&mut over_borders, a));
         if over_borders.len() > MAX_ALIGNMENTS {
             return Ok(None);
@@ -269,9 +263,9 @@ fn add_alignment<'n>(all: &mut Vec<Alignment<'n>>, new: Vec<(usize, Condition<'n
     all.push(new.into_iter().map(|(v, c)| (v, vec![c])).collect());
 }
 
-fn part_contains(part: &Part<'_>, needles: &[&str]) -> Result<Option<Found>, Error> {
+fn part_contains(part: &Part<'_>, needles: &[Needle<'_>]) -> Result<Option<Found>, Error> {
     let Some(inner) = part.inner()? else {
-        let conditions: Vec<Condition<'_>> = needles.iter().map(|n| Condition::Contains(n)).collect();
+        let conditions: Vec<Condition<'_>> = needles.iter().map(|n| Condition::Contains(*n)).collect();
         return Ok(Some(satisfying(part.decoded()?, part.len(), &conditions)));
     };
     let mut set = RowSet::none(part.len());
@@ -288,24 +282,22 @@ fn part_contains(part: &Part<'_>, needles: &[&str]) -> Result<Option<Found>, Err
     Ok(Some(Found::from_set(set)))
 }
 
-/// The ways in which a text can lie over the border of a literal and a variable, each as conditions that must all hold; `None`
+/// The ways in which a needle can lie over the border of a literal and a variable, each as conditions that must all hold; `None`
 /// if there are too many.
-fn alignments<'n>(skeleton: &Skeleton, needle: &'n str) -> Option<Vec<Vec<(usize, Condition<'n>)>>> {
+fn alignments<'n>(skeleton: &Skeleton, needle: Needle<'n>) -> Option<Vec<Vec<(usize, Condition<'n>)>>> {
     let mut found = Vec::new();
-    let borders = || (1..needle.len()).filter(|i| needle.is_char_boundary(*i));
+    let cuts = || needle.cuts().filter(|(head, _)| !head.is_empty());
     for (i, kind) in skeleton.variables().iter().enumerate() {
         // It begins in the literal before the variable.
         let before = skeleton.literal(i);
-        for at in borders().filter(|at| *at <= before.len()) {
-            let (head, tail) = needle.split_at_checked(at)?;
-            if before.ends_with(head) {
+        for (head, tail) in cuts() {
+            if head.ends(before) {
                 go_on(skeleton, i, tail, &mut Vec::new(), &mut found)?;
             }
         }
         // It begins in the variable and goes on behind it.
-        for at in borders() {
-            let (head, tail) = needle.split_at_checked(at)?;
-            if may_hold(*kind, head) {
+        for (head, tail) in cuts() {
+            if head.fits(*kind) {
                 let mut conditions = vec![(i, Condition::EndsWith(head))];
                 behind(skeleton, i + 1, tail, &mut conditions, &mut found)?;
             }
@@ -318,12 +310,12 @@ fn alignments<'n>(skeleton: &Skeleton, needle: &'n str) -> Option<Vec<Vec<(usize
 fn go_on<'n>(
     skeleton: &Skeleton,
     i: usize,
-    rest: &'n str,
+    rest: Needle<'n>,
     conditions: &mut Vec<(usize, Condition<'n>)>,
     found: &mut Vec<Vec<(usize, Condition<'n>)>>,
 ) -> Option<()> {
     let Some(kind) = skeleton.variables().get(i) else { return Some(()) };
-    if may_hold(*kind, rest) {
+    if rest.fits(*kind) {
         let mut whole = conditions.clone();
         whole.push((i, Condition::StartsWith(rest)));
         found.push(whole);
@@ -331,9 +323,8 @@ fn go_on<'n>(
             return None;
         }
     }
-    for at in (0..rest.len()).filter(|at| rest.is_char_boundary(*at)) {
-        let (head, tail) = rest.split_at_checked(at)?;
-        if !may_hold(*kind, head) {
+    for (head, tail) in rest.cuts() {
+        if !head.fits(*kind) {
             break;
         }
         conditions.push((i, Condition::Equals(head)));
@@ -347,16 +338,16 @@ fn go_on<'n>(
 fn behind<'n>(
     skeleton: &Skeleton,
     i: usize,
-    rest: &'n str,
+    rest: Needle<'n>,
     conditions: &mut Vec<(usize, Condition<'n>)>,
     found: &mut Vec<Vec<(usize, Condition<'n>)>>,
 ) -> Option<()> {
     let literal = skeleton.literal(i);
-    if literal.starts_with(rest) {
+    if rest.begins(literal) {
         found.push(conditions.clone());
         return (found.len() <= MAX_ALIGNMENTS).then_some(());
     }
-    match rest.strip_prefix(literal) {
+    match rest.without(literal) {
         Some(rest) => go_on(skeleton, i, rest, conditions, found),
         None => Some(()),
     }
@@ -367,7 +358,7 @@ fn numbers_beginning(conditions: &[Condition<'_>], values: &[i64]) -> Option<Vec
     let max = values.iter().max().copied()?;
     let mut all = Vec::new();
     for c in conditions {
-        let Condition::StartsWith(digits) = c else { return None };
+        let Condition::StartsWith(Needle::Text(digits)) = c else { return None };
         all.extend(beginning_with(digits, max)?);
     }
     Some(all)
@@ -387,13 +378,12 @@ fn satisfying(column: &Column, places: usize, conditions: &[Condition<'_>]) -> F
         }
         Column::Integers { values, width } => {
             let digits = |c: &&Condition<'_>| {
-                let text = c.text();
-                text.strip_prefix('-').unwrap_or(text).bytes().all(|b| b.is_ascii_digit())
+                c.text().is_none_or(|text| text.strip_prefix('-').unwrap_or(text).bytes().all(|b| b.is_ascii_digit()))
             };
             let conditions: Vec<Condition<'_>> = conditions.iter().filter(digits).copied().collect();
             match (conditions.as_slice(), width) {
                 ([], _) => return Found::None,
-                ([Condition::Equals(text)], 0) => {
+                ([Condition::Equals(Needle::Text(text))], 0) => {
                     let Some(wanted) = parse_canonical(text.as_bytes()) else { return Found::None };
                     RowSet::of(places, values.iter().map(|v| *v == wanted))
                 }
@@ -413,13 +403,13 @@ fn satisfying(column: &Column, places: usize, conditions: &[Condition<'_>]) -> F
         }
         Column::Strings(strings) => {
             let (inside, other): (Vec<Condition<'_>>, Vec<Condition<'_>>) =
-                conditions.iter().partition(|c| matches!(c, Condition::Contains(_)));
+                conditions.iter().partition(|c| matches!(c, Condition::Contains(Needle::Text(_))));
             let mut set = if other.is_empty() {
                 RowSet::none(places)
             } else {
                 RowSet::of(places, strings.iter().map(|value| other.iter().any(|c| c.holds(value))))
             };
-            inside.iter().for_each(|c| strings_with(strings, c.text(), &mut set));
+            inside.iter().filter_map(|c| c.text()).for_each(|text| strings_with(strings, text, &mut set));
             set
         }
     })

@@ -108,7 +108,7 @@ proptest! {
     #[test]
     fn rows_come_back_and_are_selected_as_line_by_line(
         rows in rows(),
-        needles in prop::collection::vec((0..120usize, 0..80usize, 1..14usize, 0..8u8, any::<bool>()), 1..12),
+        needles in prop::collection::vec((0..120usize, 0..80usize, 1..14usize, 0..10u8, any::<bool>()), 1..12),
     ) {
         let (bytes, entry) = written(&rows);
         let group = opened(&bytes, &entry).unwrap();
@@ -124,6 +124,13 @@ proptest! {
                 4 => LineFilter::Regex(GoRegex::unanchored(&format!("{}.?", regex::escape(&text))).unwrap()),
                 5 => LineFilter::Regex(GoRegex::unanchored(&format!("{}[0-4x]", regex::escape(&text))).unwrap()),
                 6 => LineFilter::NotRegex(GoRegex::unanchored(&format!("(a|1|=){}", regex::escape(&text))).unwrap()),
+                7 => LineFilter::Regex(GoRegex::unanchored(&format!("(?i){}", regex::escape(&text.to_uppercase()))).unwrap()),
+                8 => {
+                    let chars = || text.chars();
+                    let half = chars().count() / 2;
+                    let (a, b): (String, String) = (chars().take(half).collect(), chars().skip(half + 1).collect());
+                    LineFilter::Regex(GoRegex::unanchored(&format!("{}.{}", regex::escape(&a), regex::escape(&b))).unwrap())
+                }
                 _ => LineFilter::AnyOf(vec![LineFilter::Contains(text.clone()), LineFilter::Contains("10.0".to_owned())]),
             };
             let compiled = CompiledFilters::new(std::slice::from_ref(&filter));
