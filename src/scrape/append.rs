@@ -280,7 +280,7 @@ struct Batch<'s, 'a, 'r> {
 
 impl<'r> Batch<'_, '_, 'r> {
     fn read(&mut self, cache: &mut SeriesCache, parser: &mut Parser<'r>) -> Result<(), BodyError> {
-        while let Some(entry) = parser.next_entry()? {
+        while let Some(entry) = parser.next_entry_expecting(cache.expected_text())? {
             match entry {
                 Entry::Series(s) => {
                     let sample = Sample { value: Value::Float(s.value), timestamp: s.timestamp, start: s.start };

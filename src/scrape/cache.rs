@@ -96,6 +96,12 @@ impl SeriesCache {
         }
     }
 
+    /// The text that is likely to be looked up next; empty if there is none.
+    pub fn expected_text(&self) -> &[u8] {
+        let next = self.last.and_then(|i| self.texts.get(i as usize)).map_or(self.first, |last| last.next);
+        self.texts.get(next as usize).map_or(&[], |t| &t.bytes)
+    }
+
     /// Looks a text up and notes that it was seen. Targets mostly write their series in the same order, so that the text to compare with
     /// is known before any hashing.
     pub fn look_up(&mut self, text: &[u8]) -> Lookup {

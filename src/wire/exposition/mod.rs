@@ -176,8 +176,13 @@ impl<'a> Parser<'a> {
 
     /// The next entry, or `None` at the end. After an error nothing sensible follows.
     pub fn next_entry(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
+        self.next_entry_expecting(&[])
+    }
+
+    /// The same; `expected` is what [`Series::raw`] of the next series may be, so that it is found faster.
+    pub fn next_entry_expecting(&mut self, expected: &[u8]) -> Result<Option<Entry<'a>>, ParseError> {
         match self {
-            Parser::Text(p) => p.next_entry(),
+            Parser::Text(p) => p.next_entry_expecting(expected),
             Parser::OpenMetrics(p) => p.next_entry(),
             Parser::Protobuf(p) => Ok(p.next_entry()),
         }

@@ -20,6 +20,11 @@ impl<'a> PrometheusTextParser<'a> {
 
     /// The next entry, or `None` at the end. Comments and blank lines are passed over.
     pub fn next_entry(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
+        self.next_entry_expecting(&[])
+    }
+
+    /// The same; if the next series is named by the bytes `expected`, which were [`Series::raw`] before, they are not taken apart again.
+    pub fn next_entry_expecting(&mut self, expected: &[u8]) -> Result<Option<Entry<'a>>, ParseError> {
         loop {
             self.c.skip_blanks();
             if self.c.at >= self.c.body.len() {
@@ -32,7 +37,7 @@ impl<'a> PrometheusTextParser<'a> {
                         return Ok(Some(entry));
                     }
                 }
-                _ => return self.series().map(|s| Some(Entry::Series(s))),
+                _ => return self.series(expected).map(|s| Some(Entry::Series(s))),
             }
         }
     }
@@ -71,12 +76,19 @@ impl<'a> PrometheusTextParser<'a> {
         Ok(Some(Entry::Help(name, labels::unescape_with(text, false))))
     }
 
-    fn series(&mut self) -> Result<Series<'a>, ParseError> {
+    fn series(&mut self, expected: &[u8]) -> Result<Series<'a>, ParseError> {
         let c = &mut self.c;
         let start = c.at;
         let mut raw_end = start;
         let mut named = false;
-        if c.peek() != b'{' {
+        // Of a bare name the labels may follow behind blanks.
+        let ends = |rest: &[u8]| matches!(rest, [b' ', next, ..] if !matches!(next, b' ' | b'\t' | b'{'));
+        if !expected.is_empty() && c.rest().strip_prefix(expected).is_some_and(ends) {
+            named = true;
+            c.at += expected.len();
+            raw_end = c.at;
+            c.skip_blanks();
+        } else if c.peek() != b'{' {
             if c.metric_name().is_empty() {
                 return Err(c.expected("a valid start token", start));
             }

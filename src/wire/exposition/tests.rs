@@ -82,4 +82,29 @@ proptest::proptest! {
             }
         }
     }
+
+    #[test]
+    fn what_is_expected_changes_nothing(lines in proptest::collection::vec("[ab]{1,2}(\\{|\\{a=\"[ab}{ ]{0,2}\"\\}|)( |\t|)( |)[1-3{ ]{1,3}\n", 1..6), turn in 0usize..4) {
+        let body = lines.concat();
+        let read = |hints: &[Vec<u8>]| {
+            let mut p = Parser::Text(PrometheusTextParser::new(body.as_bytes()));
+            let (mut found, mut raws) = (Vec::new(), Vec::new());
+            loop {
+                let hint = hints.get(raws.len()).map_or(&[][..], |h| h);
+                let entry = p.next_entry_expecting(hint);
+                if let Ok(Some(Entry::Series(s))) = &entry {
+                    raws.push(s.raw.to_vec());
+                }
+                found.push(format!("{entry:?}"));
+                if !matches!(entry, Ok(Some(_))) {
+                    return (found, raws);
+                }
+            }
+        };
+        let (plain, mut raws) = read(&[]);
+        // Right ones, or those of other lines.
+        let turn = turn.min(raws.len());
+        raws.rotate_left(turn);
+        proptest::prop_assert_eq!(plain, read(&raws).0);
+    }
 }
