@@ -151,6 +151,7 @@ impl App {
             syntax: features.syntax,
             delayed_name_removal: features.delayed_name_removal,
             per_step_stats: features.per_step_stats,
+            use_start_timestamps: features.use_start_timestamps,
             ..EngineOptions::default()
         });
         let query_logs = Arc::new(query_logs(&options, &history, clock.clone()));

@@ -11,6 +11,8 @@ pub struct Features {
     pub delayed_name_removal: bool,
     /// `promql-per-step-stats`.
     pub per_step_stats: bool,
+    /// `use-start-timestamps`.
+    pub use_start_timestamps: bool,
 }
 
 impl Default for Features {
@@ -22,12 +24,12 @@ impl Default for Features {
             extended_range_selectors: false,
             fill_modifiers: false,
         };
-        Features { syntax, delayed_name_removal: false, per_step_stats: false }
+        Features { syntax, delayed_name_removal: false, per_step_stats: false, use_start_timestamps: false }
     }
 }
 
 /// Names of Prometheus that need no flag here: what they ask for is always so, or has become a key of the configuration.
-const WITHOUT_EFFECT: [(&str, &str); 10] = [
+const WITHOUT_EFFECT: [(&str, &str); 11] = [
     ("auto-reload-config", "changed files are always noticed"),
     ("exemplar-storage", "exemplars are always kept"),
     ("extra-scrape-metrics", "set extra_scrape_metrics in the configuration"),
@@ -38,10 +40,11 @@ const WITHOUT_EFFECT: [(&str, &str); 10] = [
     ("promql-at-modifier", "it is always on"),
     ("promql-negative-offset", "it is always on"),
     ("remote-write-receiver", "remote write is always taken"),
+    ("st-storage", "start timestamps are always kept"),
 ];
 
 /// Names of Prometheus that stand for something campanile does not have.
-const UNSUPPORTED: [&str; 13] = [
+const UNSUPPORTED: [&str; 11] = [
     "agent",
     "concurrent-rule-eval",
     "created-timestamp-zero-ingestion",
@@ -50,9 +53,7 @@ const UNSUPPORTED: [&str; 13] = [
     "old-ui",
     "otlp-deltatocumulative",
     "otlp-native-delta-ingestion",
-    "st-storage",
     "type-and-unit-labels",
-    "use-start-timestamps",
     "use-uncached-io",
     "xor2-encoding",
 ];
@@ -71,6 +72,7 @@ impl Features {
                 "promql-binop-fill-modifiers" => features.syntax.fill_modifiers = true,
                 "promql-delayed-name-removal" => features.delayed_name_removal = true,
                 "promql-per-step-stats" => features.per_step_stats = true,
+                "use-start-timestamps" => features.use_start_timestamps = true,
                 _ => remarks.push(match WITHOUT_EFFECT.iter().find(|(n, _)| *n == name) {
                     Some((_, why)) => format!("--enable-feature={name} has no effect: {why}"),
                     None if UNSUPPORTED.contains(&name) => format!("--enable-feature={name} is not supported"),

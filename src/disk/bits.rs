@@ -24,7 +24,14 @@ pub fn put_bits(out: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
     // What does not fit into the last byte goes out as whole bytes at once.
     let aligned = (value << (64 - rest)).to_be_bytes();
     let bytes = rest.div_ceil(8) as usize;
-    out.extend_from_slice(aligned.get(..bytes).unwrap_or_default());
+    let end = out.len() + bytes;
+    if out.capacity() - out.len() >= aligned.len() {
+        // A whole word costs less to write than a length that is known only now.
+        out.extend_from_slice(&aligned);
+        out.truncate(end);
+    } else {
+        out.extend_from_slice(aligned.get(..bytes).unwrap_or_default());
+    }
     *free = (bytes * 8) as u8 - rest as u8;
 }
 

@@ -35,13 +35,13 @@ impl LabelTable {
         for k in &mut keys {
             *k = rank.get(*k as usize).copied().unwrap_or_default();
         }
-        let rows: Vec<&[u32]> = rows(&keys, ends).collect();
-        let order = sorted(&rows, texts.len());
-        let mut place = vec![0u32; rows.len()];
-        let mut out = LabelTable { texts, keys: Vec::with_capacity(keys.len()), ends: Vec::with_capacity(rows.len()) };
+        let row = |i: u32| row(&keys, ends, i as usize);
+        let order = sorted(ends.len(), row, texts.len());
+        let mut place = vec![0u32; ends.len()];
+        let mut out = LabelTable { texts, keys: Vec::with_capacity(keys.len()), ends: Vec::with_capacity(ends.len()) };
         let mut last: Option<&[u32]> = None;
         for i in order {
-            let Some(row) = rows.get(i as usize) else { continue };
+            let row = row(i);
             if last != Some(row) {
                 out.keys.extend_from_slice(row);
                 out.ends.push(out.keys.len());
@@ -87,8 +87,7 @@ impl LabelTable {
 
     /// The labels of row `i` as places in [`Self::texts`].
     pub fn row(&self, i: usize) -> &[u32] {
-        let start = i.checked_sub(1).and_then(|p| self.ends.get(p)).copied().unwrap_or(0);
-        self.ends.get(i).and_then(|end| self.keys.get(start..*end)).unwrap_or_default()
+        row(&self.keys, &self.ends, i)
     }
 
     /// The labels of row `i`.
@@ -200,6 +199,11 @@ fn first_name(packed: &str) -> &str {
     packed_labels(packed).next().map_or("", |(_, n, _)| n)
 }
 
+fn row<'a>(keys: &'a [u32], ends: &[usize], i: usize) -> &'a [u32] {
+    let start = i.checked_sub(1).and_then(|p| ends.get(p)).copied().unwrap_or(0);
+    ends.get(i).and_then(|end| keys.get(start..*end)).unwrap_or_default()
+}
+
 fn rows<'a>(keys: &'a [u32], ends: &'a [usize]) -> impl Iterator<Item = &'a [u32]> {
     let mut start = 0;
     ends.iter().map(move |end| keys.get(std::mem::replace(&mut start, *end)..*end).unwrap_or_default())
@@ -223,13 +227,15 @@ fn sort_texts(texts: Vec<Arc<str>>) -> (Vec<Arc<str>>, Vec<u32>) {
     (sorted, rank)
 }
 
-/// The order of rows, each a list of numbers below `labels`. Columns in which all rows agree say nothing; the others mostly fit into
+/// The order of `count` rows, each a list of numbers below `labels`. Columns in which all rows agree say nothing; the others mostly fit into
 /// one number, which is much faster to compare than a list.
-fn sorted(rows: &[&[u32]], labels: usize) -> Vec<u32> {
-    let width = rows.iter().map(|r| r.len()).max().unwrap_or(0);
-    let first = rows.first().copied().unwrap_or_default();
+fn sorted<'a>(count: usize, row: impl Fn(u32) -> &'a [u32], labels: usize) -> Vec<u32> {
+    let all = 0..count as u32;
+    let width = all.clone().map(|i| row(i).len()).max().unwrap_or(0);
+    let first = row(0);
     let mut varies = vec![false; width];
-    for row in rows {
+    for i in all.clone() {
+        let row = row(i);
         for (p, v) in varies.iter_mut().enumerate() {
             *v |= row.get(p) != first.get(p);
         }
@@ -237,22 +243,23 @@ fn sorted(rows: &[&[u32]], labels: usize) -> Vec<u32> {
     let columns: Vec<usize> = (0..width).filter(|p| varies.get(*p).copied().unwrap_or(false)).collect();
     // A row that ends earlier comes first, so 0 stands for nothing.
     let bits = usize::BITS - labels.leading_zeros();
-    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
     if columns.len() as u32 * bits > u128::BITS {
-        order.sort_by(|a, b| rows.get(*a as usize).cmp(&rows.get(*b as usize)));
+        let mut order: Vec<u32> = all.collect();
+        order.sort_by(|a, b| row(*a).cmp(row(*b)));
         return order;
     }
-    let packed = |row: &[u32]| {
+    let packed = |i: u32| {
+        let row = row(i);
         columns.iter().fold(0u128, |all, p| (all << bits) | row.get(*p).map_or(0, |k| u128::from(*k) + 1))
     };
     if columns.len() as u32 * bits <= u64::BITS {
-        let mut keyed: Vec<(u64, u32)> = rows.iter().zip(0..).map(|(r, i)| (packed(r) as u64, i)).collect();
+        let mut keyed: Vec<(u64, u32)> = all.map(|i| (packed(i) as u64, i)).collect();
         keyed.sort_unstable();
-        return keyed.into_iter().map(|k| k.1).collect();
+        return keyed.iter().map(|k| k.1).collect();
     }
-    let mut keyed: Vec<(u128, u32)> = rows.iter().zip(0..).map(|(r, i)| (packed(r), i)).collect();
+    let mut keyed: Vec<(u128, u32)> = all.map(|i| (packed(i), i)).collect();
     keyed.sort_unstable();
-    keyed.into_iter().map(|k| k.1).collect()
+    keyed.iter().map(|k| k.1).collect()
 }
 
 #[cfg(test)]

@@ -89,6 +89,11 @@ impl Groups {
 /// the result does not depend on the number of threads.
 const UNIT: usize = 512;
 
+/// About what it takes to tell which group a series is in, in bytes.
+const MEMBER_BYTES: u64 = 32;
+/// About what a group takes, in bytes: its labels and the list of its members.
+const GROUP_BYTES: usize = 192;
+
 /// Aggregates. Operators that can, fold the series one by one as they are computed.
 pub fn aggregate(
     run: &Run<'_>,
@@ -111,6 +116,7 @@ pub fn aggregate(
         | AggregateOp::Quantile
         | AggregateOp::CountValues => {
             let (set, mut notes) = source.materialize(run.limits)?;
+            let _members = run.limits.charge(0, MEMBER_BYTES * set.series.len() as u64)?;
             let groups = Groups::new(group_built(set.series.iter().map(|s| &s.labels), |n| grouping.keeps(n)));
             let out = match run.op {
                 AggregateOp::Quantile => values::quantiles(run, &set, groups, &mut notes)?,
@@ -123,6 +129,7 @@ pub fn aggregate(
 }
 
 fn folded(run: &Run<'_>, source: &Source<'_>, grouping: &Grouping<'_>) -> Result<(SeriesSet, Annotations), QueryError> {
+    let _members = run.limits.charge(0, MEMBER_BYTES * source.meta.len() as u64)?;
     let groups = Groups::new(source.meta.grouped(|n| grouping.keeps(n)));
     let units: Vec<(usize, &[usize])> = groups
         .members
@@ -131,7 +138,8 @@ fn folded(run: &Run<'_>, source: &Source<'_>, grouping: &Grouping<'_>) -> Result
         .flat_map(|(g, members)| members.chunks(UNIT).map(move |unit| (g, unit)))
         .collect();
     // An account for what the folds take; the series themselves are never held.
-    let _folds = run.limits.charge(units.len() as u64, (units.len() * run.steps * 24) as u64)?;
+    let fold_bytes = GROUP_BYTES + size_of::<(usize, Fold)>() + run.steps * 24;
+    let _folds = run.limits.charge(units.len() as u64, (units.len() * fold_bytes) as u64)?;
     let fold_unit = |scratch: &mut Scratch, (g, unit): &(usize, &[usize])| {
         run.limits.check()?;
         let mut fold = Fold::new(run.op, run.steps);

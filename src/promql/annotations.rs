@@ -1,6 +1,6 @@
 //! Warnings and infos of an evaluation, in the words of Prometheus, each with the place in the query it is about.
 
-use crate::model::histogram::FloatHistogram;
+use crate::model::histogram::{AddOutcome, FloatHistogram};
 use crate::model::time::{NS_PER_MS, rfc3339_ns};
 use crate::text::quote::quote;
 use crate::text::span::{Span, line_column};
@@ -257,18 +257,7 @@ impl Annotations {
         name: &str,
         span: Span,
     ) -> bool {
-        match base.add(other) {
-            Ok(o) => {
-                if o.bounds_reconciled {
-                    self.add(Remark::BoundsReconciled(Combining::Addition), "", span);
-                }
-                true
-            }
-            Err(_) => {
-                self.add(Remark::MixedExponentialCustom, name, span);
-                false
-            }
-        }
+        self.told(base.add(other), Combining::Addition, name, span)
     }
 
     /// Subtracts `other` from `base`, with remarks; false where they do not fit together.
@@ -279,18 +268,18 @@ impl Annotations {
         name: &str,
         span: Span,
     ) -> bool {
-        match base.sub(other) {
-            Ok(o) => {
-                if o.bounds_reconciled {
-                    self.add(Remark::BoundsReconciled(Combining::Subtraction), "", span);
-                }
-                true
-            }
-            Err(_) => {
-                self.add(Remark::MixedExponentialCustom, name, span);
-                false
-            }
+        self.told(base.sub(other), Combining::Subtraction, name, span)
+    }
+
+    fn told<E>(&mut self, outcome: Result<AddOutcome, E>, during: Combining, name: &str, span: Span) -> bool {
+        let Ok(outcome) = outcome else {
+            self.add(Remark::MixedExponentialCustom, name, span);
+            return false;
+        };
+        if outcome.bounds_reconciled {
+            self.add(Remark::BoundsReconciled(during), "", span);
         }
+        true
     }
 }
 

@@ -12,6 +12,7 @@ use crate::promql::series_set::{ABSENT, StepValue, StepValues, is_absent};
 use crate::text::span::Span;
 
 pub use elements::scalar;
+pub(crate) use matching::matching_bytes;
 pub use matching::{VectorOp, Work, vectors};
 pub use set_operators::set_operation;
 

@@ -161,6 +161,8 @@ pub struct EngineOptions {
     pub syntax: ParseOptions,
     /// Whether a query may ask for the number of samples of each step (`promql-per-step-stats`).
     pub per_step_stats: bool,
+    /// Whether functions of counters make use of start timestamps (`use-start-timestamps`).
+    pub use_start_timestamps: bool,
 }
 
 impl Default for EngineOptions {
@@ -176,6 +178,7 @@ impl Default for EngineOptions {
             type_and_unit_labels: false,
             syntax: ParseOptions::default(),
             per_step_stats: false,
+            use_start_timestamps: false,
         }
     }
 }
@@ -264,7 +267,7 @@ impl Engine {
             match &inner.kind {
                 ExprKind::Matrix(m) => present::raw_matrix(cx, m, t),
                 ExprKind::Subquery(s) => present::subquery_matrix(cx, s, &steps),
-                _ => present::instant(cx.evaluate(expr, &steps)?, t),
+                _ => present::instant(cx, cx.evaluate(expr, &steps)?, t),
             }
         })
     }

@@ -76,9 +76,15 @@ impl Charge {
         Ok(())
     }
 
-    /// The bytes it stands for.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+    /// Stands for so many bytes from now on, more or fewer than before; fails, and changes nothing, where that is too much.
+    pub(crate) fn settle(&mut self, bytes: u64) -> Result<(), QueryError> {
+        if let Some(less) = self.bytes.checked_sub(bytes) {
+            self.limits.bytes.fetch_sub(less, Ordering::Relaxed);
+            self.limits.budget.used.fetch_sub(less, Ordering::Relaxed);
+            self.bytes = bytes;
+            return Ok(());
+        }
+        self.grow(0, bytes - self.bytes)
     }
 
     /// A further part of the same query's budget.

@@ -91,8 +91,8 @@ impl Selected {
 fn select(cx: &Context<'_>, hints: &SelectHints, matchers: &[Matcher]) -> Result<Selected, QueryError> {
     let mut charge = cx.limits.charge(0, 0)?;
     let series = cx.storage.select(hints, matchers, &mut |bytes| charge.grow(0, bytes))?;
-    // What was said before was a guess.
-    charge.grow(0, (series.size_bytes() as u64).saturating_sub(charge.bytes()))?;
+    // What was said before was for the way here.
+    charge.settle(series.size_bytes() as u64)?;
     Ok(Selected { meta: SeriesMeta::of_table(series.labels().clone()), series, _charge: charge })
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn instant_source<'s>(
         let at = shift.apply(t);
         (at.saturating_sub(lookback).saturating_add(1), if smoothed { at.saturating_add(lookback) } else { at })
     });
-    let hints = SelectHints { start: mint, end: maxt, step: steps.step, func: "", range: 0 };
+    let hints = SelectHints { start: mint, end: maxt, step: steps.step, func: "", range: 0, starts: false };
     let found = select(cx, &hints, &v.matchers)?;
     let meta = found.meta.clone();
     let hinted = cx.compared_hints.contains(&span.start);
@@ -233,7 +233,8 @@ pub(crate) fn time_source<'s>(
         let at = shift.apply(t);
         (at.saturating_sub(lookback).saturating_add(1), at)
     });
-    let hints = SelectHints { start: mint, end: maxt, step: steps.step, func: "timestamp", range: 0 };
+    let starts = which == SampleTime::Started;
+    let hints = SelectHints { start: mint, end: maxt, step: steps.step, func: "timestamp", range: 0, starts };
     let found = select(cx, &hints, &v.matchers)?;
     let mut meta = found.meta.clone();
     meta.drop_names();
@@ -286,7 +287,8 @@ pub(crate) fn range_source<'s>(
         let w = windows.at(t);
         (w.from.saturating_add(1), w.to)
     });
-    let hints = SelectHints { start: mint, end: maxt, step: steps.step, func, range };
+    let starts = cx.options.use_start_timestamps;
+    let hints = SelectHints { start: mint, end: maxt, step: steps.step, func, range, starts };
     let found = select(cx, &hints, &m.selector.matchers)?;
     let meta = found.meta.clone();
     let hinted = cx.compared_hints.contains(&m.selector_span.start);

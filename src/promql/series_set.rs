@@ -220,6 +220,11 @@ impl SeriesSet {
         SeriesSet { series, charge: None }
     }
 
+    /// Roughly what it takes to join series of the same labels, in bytes: a second list of them, and where each label set stands.
+    pub(crate) fn joining_bytes(&self) -> u64 {
+        (self.series.len() * (size_of::<StepSeries>() + 2 * size_of::<(Labels, usize)>())) as u64
+    }
+
     /// Takes off the names that were marked for it and joins series that have become one.
     pub fn drop_marked_names(&mut self) -> Result<(), DuplicateSeries> {
         if !self.series.iter().any(|s| s.drop_name) {

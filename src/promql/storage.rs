@@ -30,6 +30,8 @@ pub struct SelectHints {
     pub func: &'static str,
     /// The range of a range selector in milliseconds, 0 for an instant selector.
     pub range: i64,
+    /// Whether the samples' start timestamps are wanted.
+    pub starts: bool,
 }
 
 /// Asked before memory is taken: by how many bytes a selection is about to grow. An error ends it.

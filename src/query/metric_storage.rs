@@ -10,7 +10,11 @@ use crate::tsdb::{Db, Selection};
 /// See the module.
 pub struct MetricStorage(pub Arc<Db>);
 
-struct Selected(Selection);
+struct Selected {
+    selection: Selection,
+    /// Whether samples are read with their start timestamps.
+    starts: bool,
+}
 
 fn failed(e: impl ToString) -> StorageError {
     StorageError { message: e.to_string() }
@@ -28,21 +32,24 @@ impl Storage for MetricStorage {
         let selection = self.0.select_within(matchers, hints.start, hints.end, &mut ask);
         match (selection.map_err(failed)?, refused) {
             (_, Some(e)) => Err(e),
-            (selection, None) => Ok(Box::new(Selected(selection.unwrap_or_default()))),
+            (selection, None) => {
+                Ok(Box::new(Selected { selection: selection.unwrap_or_default(), starts: hints.starts }))
+            }
         }
     }
 }
 
 impl SelectedSeries for Selected {
     fn labels(&self) -> &Arc<LabelTable> {
-        self.0.label_table()
+        self.selection.label_table()
     }
 
     fn size_bytes(&self) -> usize {
-        self.0.size_bytes()
+        self.selection.size_bytes()
     }
 
     fn read(&self, i: usize, mint: TimestampMs, maxt: TimestampMs, out: &mut Column) -> Result<(), StorageError> {
-        self.0.read(i, mint, maxt, out).map_err(failed)
+        let read = if self.starts { Selection::read_with_starts } else { Selection::read };
+        read(&self.selection, i, mint, maxt, out).map_err(failed)
     }
 }

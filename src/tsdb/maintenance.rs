@@ -13,10 +13,10 @@ use super::checkpoint::{self, Checkpoint};
 use super::chunk::{Chunk, Packer};
 use super::delete;
 use super::error::Error;
+use super::gather::{Gathered, Numbered};
 use super::head::closed::Closed;
 use super::head::series::WriteRate;
 use super::limits::{BLOCK_RANGE_MS, HEAD_MARGIN_MS, LITTLE_SHARE, QUIET_ROUNDS, QUIET_SHARE, block_number};
-use super::querier::Collector;
 use super::self_metrics as count;
 use super::shared::{Shared, Upkeep};
 
@@ -240,11 +240,8 @@ fn cut_head(shared: &Shared) -> Result<bool, Error> {
         let _writing = shared.lock_writing();
         shared.min_valid.fetch_max(end, Ordering::Relaxed);
     }
-    let mut collector = Collector::default();
-    for range in slot_ranges(slots) {
-        collector.add_head(&shared.read_head(), range, mint, end - 1);
-    }
-    let selection = collector.finish();
+    let pages = slot_ranges(slots).map(|range| Gathered::page(&shared.read_head(), range, mint, end - 1));
+    let selection = Numbered::whole(pages.collect(), Vec::new());
     let block = if selection.is_empty() {
         None
     } else {
@@ -293,18 +290,21 @@ fn compact(shared: &Shared) -> Result<bool, Error> {
 
 /// Writes blocks again as one, without what is deleted in them. The caller keeps other upkeep away.
 pub(crate) fn merge(shared: &Shared, parts: &[Arc<Block>]) -> Result<bool, Error> {
-    let mut collector = Collector::default();
-    for b in parts {
+    let mut pages = Vec::with_capacity(parts.len());
+    for (b, at) in parts.iter().zip(0..) {
         let Some(index) = shared.index_of(b) else { return Ok(true) };
-        collector.add_block(b, &index, 0..index.len(), i64::MIN, i64::MAX);
+        let mut gathered = Gathered::default();
+        gathered.add_block((at, b), &index, 0..index.len(), i64::MIN, i64::MAX);
+        pages.push(gathered.numbered(&index.labels));
     }
+    let selection = Numbered::whole(pages, parts.to_vec());
     let plan = Plan {
         mint: parts.iter().map(|b| b.meta.mint).min().unwrap_or_default(),
         end: parts.iter().map(|b| b.meta.end).max().unwrap_or_default(),
         parents: parts.iter().map(|b| b.name()).collect(),
         created_ns: shared.options.clock.now_ns(),
     };
-    let written = writer::write(&shared.dir, &plan, &collector.finish());
+    let written = writer::write(&shared.dir, &plan, &selection);
     if let Err(Error::Block { block, .. }) = &written
         && let Some(bad) = parts.iter().find(|b| b.name() == *block)
         && let Err(e) = &written

@@ -17,6 +17,7 @@ mod delete;
 mod error;
 mod exemplars;
 mod filenames;
+mod gather;
 mod head;
 mod head_status;
 mod id_table;
@@ -30,6 +31,7 @@ mod options;
 mod postings;
 mod querier;
 mod replay;
+mod selection;
 mod self_metrics;
 mod shared;
 mod snapshot;
@@ -47,8 +49,8 @@ pub use error::{AppendError, Error};
 pub use head_status::{HeadStatus, Ranking};
 pub use label_queries::HeadStats;
 pub use options::Options;
-pub use querier::Selection;
 pub use replay::Replay;
+pub use selection::Selection;
 
 /// Identity of a series inside one open database: a place in the low half, and in the high half an epoch that tells apart the series that
 /// held the place one after another.

@@ -9,9 +9,9 @@ use super::block::writer::{self, Plan};
 use super::db::Db;
 use super::error::Error;
 use super::filenames::{BLOCKS_DIR, SNAPSHOTS_DIR, TEMPORARY_SUFFIX};
+use super::gather::{Gathered, Numbered};
 use super::limits::{BLOCK_RANGE_MS, block_number};
 use super::maintenance::slot_ranges;
-use super::querier::Collector;
 use super::shared::Shared;
 use crate::disk::atomic_file;
 use crate::model::TimestampMs;
@@ -94,11 +94,9 @@ fn write_head(shared: &Shared, store: &Path) -> Result<(), Error> {
     for number in block_number(min_t)..=block_number(max_t) {
         let mint = number * BLOCK_RANGE_MS;
         let end = (mint + BLOCK_RANGE_MS).min(max_t.saturating_add(1));
-        let mut collector = Collector::default();
-        for range in slot_ranges(slots) {
-            collector.add_head(&shared.read_head(), range, mint.max(min_t), end - 1);
-        }
-        let selection = collector.finish();
+        let pages =
+            slot_ranges(slots).map(|range| Gathered::page(&shared.read_head(), range, mint.max(min_t), end - 1));
+        let selection = Numbered::whole(pages.collect(), Vec::new());
         if !selection.is_empty() {
             let plan = Plan { mint, end, parents: Vec::new(), created_ns: shared.options.clock.now_ns() };
             writer::write(store, &plan, &selection)?;

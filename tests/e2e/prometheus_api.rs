@@ -89,7 +89,7 @@ async fn remote_read_in_both_forms_with_external_labels() {
 
 #[tokio::test]
 async fn remote_write_2() {
-    let server = Server::start(ALONE).await;
+    let server = Server::start_with_flags(ALONE, &["--enable-feature=promql-experimental-functions"]).await;
     let now = now_ms();
     let symbols = ["", "__name__", "jobs_total", "job", "a", "Jobs done.", "seconds"].map(str::to_owned).to_vec();
     let good = TimeSeriesV2 {
@@ -114,6 +114,7 @@ async fn remote_write_2() {
     };
     assert_eq!(send(vec![good.clone()]).await, (204, "1 0 0".to_owned(), String::new()));
     assert_eq!(server.instant("jobs_total{job=\"a\"}").await[0].1, 4.0);
+    assert_eq!(server.instant("start_timestamp(jobs_total)").await[0].1, (now - 1000) as f64 / 1000.0);
     let about = server.get("/api/v1/metadata", &[("metric", "jobs_total")]).await;
     assert_eq!(about["data"]["jobs_total"], json!([{"type": "counter", "unit": "seconds", "help": "Jobs done."}]));
     // The good part of a bad request is stored, and the sender learns how much that was.

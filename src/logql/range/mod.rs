@@ -14,7 +14,6 @@ use crate::logql::ast::{RangeAggregation, RangeOp};
 use crate::logql::engine::{QueryError, Run};
 use crate::logql::range::gather::{Gathered, Gathering};
 use crate::promql::series_set::{ABSENT, StepSeries, StepValues, is_absent};
-pub use windows::quantile;
 
 /// The times at which a query is evaluated, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::Steps;
 use crate::logql::ast::{RangeAggregation, RangeOp};
+use crate::promql::quantile::quantile;
 use crate::promql::series_set::ABSENT;
 
 /// The values at all steps, from the differences (lines, sum) between each step and the one before, the first of which is at
@@ -98,31 +99,6 @@ fn variance(window: &[(i64, f64)]) -> f64 {
     squares / n
 }
 
-/// The quantile with linear interpolation between neighbours; below 0 and above 1 infinite. NaN come first
-/// in order. Moves `values` about.
-pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
-    }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if q > 1.0 {
-        return f64::INFINITY;
-    }
-    let order = |a: &f64, b: &f64| match (a.is_nan(), b.is_nan()) {
-        (false, false) => a.total_cmp(b),
-        (a_nan, b_nan) => b_nan.cmp(&a_nan),
-    };
-    let rank = q * (values.len() - 1) as f64;
-    let low = (rank.floor() as usize).min(values.len() - 1);
-    let weight = rank - rank.floor();
-    // Only the two neighbours have to be in their places.
-    let (_, &mut at, above) = values.select_nth_unstable_by(low, order);
-    let next = above.iter().copied().min_by(order).unwrap_or(at);
-    at * (1.0 - weight) + next * weight
-}
-
 /// The rate of a counter, resets taken into account, extrapolated to the window `(end - range, end]` as Prometheus does it.
 fn rate_counter(window: &[(i64, f64)], end_ns: i64, range_ns: i64) -> f64 {
     let (Some(first), Some(last)) = (window.first(), window.last()) else { return 0.0 };
@@ -147,17 +123,4 @@ fn rate_counter(window: &[(i64, f64)], end_ns: i64, range_ns: i64) -> f64 {
     let threshold = between * 1.1;
     let reach = |gap: f64| if gap < threshold { gap } else { between / 2.0 };
     increase * ((sampled + reach(to_start) + reach(to_end)) / sampled) / range
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles() {
-        assert_eq!(quantile(0.5, &mut [3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(quantile(0.9, &mut [1.0, 2.0]), 1.9);
-        assert_eq!(quantile(2.0, &mut [1.0]), f64::INFINITY);
-        assert!(quantile(0.5, &mut []).is_nan());
-    }
 }

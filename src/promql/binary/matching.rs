@@ -52,6 +52,12 @@ fn result_labels(many: &Labels, one: &Labels, op: BinaryOp, m: &VectorMatching) 
     b.build()
 }
 
+/// Roughly what a side takes while series that meet are looked for, in bytes: for each a label set, a place where it stands, and a group.
+pub(crate) fn matching_bytes(side: &SeriesSet) -> u64 {
+    let own = size_of::<Group<'_>>() + 2 * size_of::<(Labels, usize)>() + 4 * size_of::<&StepSeries>();
+    side.series.iter().map(|s| (own + s.labels.packed().len()) as u64).sum()
+}
+
 struct Group<'a> {
     key: Labels,
     many: Vec<&'a StepSeries>,

@@ -110,10 +110,19 @@ impl<'a> Context<'a> {
 
     /// Takes names off at once where they are not to be kept until the end, and charges for the set.
     pub(crate) fn finish(&self, set: &mut SeriesSet) -> Result<(), QueryError> {
-        if !self.options.delayed_name_removal {
+        if !self.options.delayed_name_removal && set.series.iter().any(|s| s.drop_name) {
+            let _joining = self.limits.charge(0, set.joining_bytes())?;
             set.drop_marked_names()?;
         }
         self.limits.hold(set)
+    }
+
+    /// Takes the marked names off and joins series that are the same then, at the end of the evaluation: two series of one label set can
+    /// also come out of a selector-like node that keeps names.
+    pub(super) fn join(&self, set: &mut SeriesSet) -> Result<(), QueryError> {
+        let _joining = self.limits.charge(0, set.joining_bytes())?;
+        set.drop_marked_names()?;
+        Ok(set.merge_same_labels()?)
     }
 
     fn repeat(&self, value: Evaluated, n: usize) -> Result<Evaluated, QueryError> {
@@ -211,7 +220,8 @@ impl<'a> Context<'a> {
         let (left, right) = (self.vector(&b.lhs, steps)?, self.vector(&b.rhs, steps)?);
         // The result is about as large as the larger side.
         let size = |set: &SeriesSet| set.series.iter().map(|s| s.size_bytes() as u64).sum::<u64>();
-        let _result = self.limits.charge(0, size(&left).max(size(&right)))?;
+        let matched = [&left, &right].into_iter().map(binary::matching_bytes).sum::<u64>();
+        let _work = self.limits.charge(0, size(&left).max(size(&right)) + matched)?;
         let mut notes = Annotations::default();
         let mut set = if b.op.is_set_operator() {
             binary::set_operation(b.op, left, right, matching)

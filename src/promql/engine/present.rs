@@ -8,14 +8,13 @@ use crate::promql::value::{MatrixSeries, SampleValue, Value, VectorSample};
 use crate::promql::{selector, subquery};
 
 /// The value of an instant query.
-pub(super) fn instant(value: Evaluated, t: TimestampMs) -> Result<Value, QueryError> {
+pub(super) fn instant(cx: &Context<'_>, value: Evaluated, t: TimestampMs) -> Result<Value, QueryError> {
     Ok(match value {
         Evaluated::Scalar(v) => Value::Scalar { t, v: v.first().copied().unwrap_or(f64::NAN) },
         Evaluated::String(v) => Value::String { t, v },
         Evaluated::Vector(mut set) => {
-            set.drop_marked_names()?;
-            // Two series of one label set can also come out of a selector-like node that keeps names.
-            set.merge_same_labels()?;
+            cx.join(&mut set)?;
+            let _result = cx.limits.charge(0, (set.series.len() * size_of::<VectorSample>()) as u64)?;
             let sample = |labels: &crate::model::Labels, value| VectorSample { labels: labels.clone(), t, value };
             Value::Vector(
                 set.series
@@ -44,15 +43,14 @@ pub(super) fn range(cx: &Context<'_>, value: Evaluated, steps: &Steps) -> Result
         }
         Evaluated::Vector(set) => set,
     };
-    set.drop_marked_names()?;
-    set.merge_same_labels()?;
+    cx.join(&mut set)?;
     matrix(cx, set, steps)
 }
 
 /// Series are taken out of the set one by one, so that there is never much more than one of both forms in memory.
 fn matrix(cx: &Context<'_>, set: SeriesSet, steps: &Steps) -> Result<Value, QueryError> {
     let points: usize = set.series.iter().map(|s| s.values.present()).sum();
-    let _result = cx.limits.charge(0, 16 * points as u64)?;
+    let _result = cx.limits.charge(0, (16 * points + size_of::<MatrixSeries>() * set.series.len()) as u64)?;
     let mut out: Vec<MatrixSeries> = set
         .series
         .into_iter()
@@ -89,13 +87,15 @@ pub(super) fn raw_matrix(cx: &Context<'_>, m: &MatrixSelector, t: TimestampMs) -
     let source = selector::range_source(cx, m, &Steps::instant(t), "")?;
     let window = source.windows.at(t);
     let mut out = Vec::new();
-    let mut charges = Vec::new();
+    let mut held = cx.limits.charge(0, 0)?;
     for i in 0..source.meta.len() {
         cx.limits.check()?;
         let mut c = Column::default();
         (source.read)(i, &mut c)?;
-        charges.push(cx.limits.charge(c.len() as u64, 16 * c.len() as u64)?);
-        let series = of_column(source.meta.labels(i), c, window.start, window.end);
+        let labels = source.meta.labels(i);
+        let bytes = 16 * c.len() + size_of::<MatrixSeries>() + labels.packed().len();
+        held.grow(c.len() as u64, bytes as u64)?;
+        let series = of_column(labels, c, window.start, window.end);
         if !series.floats.is_empty() || !series.histograms.is_empty() {
             out.push(series);
         }
@@ -107,7 +107,6 @@ pub(super) fn raw_matrix(cx: &Context<'_>, m: &MatrixSelector, t: TimestampMs) -
 /// The values of a subquery at its own steps.
 pub(super) fn subquery_matrix(cx: &Context<'_>, s: &Subquery, steps: &Steps) -> Result<Value, QueryError> {
     let (mut set, inner) = subquery::evaluate(cx, s, steps)?;
-    set.drop_marked_names()?;
-    set.merge_same_labels()?;
+    cx.join(&mut set)?;
     matrix(cx, set, &inner)
 }

@@ -104,6 +104,7 @@ pub(super) fn replace(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<Se
         }
         setting.set(s, value)?;
     }
+    let _joining = cx.limits.charge(0, set.joining_bytes())?;
     set.merge_same_labels()?;
     Ok(set)
 }
@@ -125,6 +126,7 @@ pub(super) fn join(cx: &Context<'_>, call: &Call, steps: &Steps) -> Result<Serie
         }
         setting.set(s, value)?;
     }
+    let _joining = cx.limits.charge(0, set.joining_bytes())?;
     set.merge_same_labels()?;
     Ok(set)
 }

@@ -148,35 +148,35 @@ pub(super) fn write_json(out: &mut String, v: &Value, depth: usize) -> Result<()
                 }
                 out.push(']');
             } else if let Some(map) = v.as_map() {
-                out.push('{');
-                for (i, (k, item)) in map.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    json_string(out, k);
-                    out.push(':');
-                    write_json(out, item, depth + 1)?;
-                }
-                out.push('}');
+                write_members(out, map.iter().map(|(k, item)| (k.as_str(), item)), depth)?;
             } else if let Some(fields) = match v {
                 Value::Object(o) => o.json_fields(),
                 _ => None,
             } {
-                out.push('{');
-                for (i, (k, item)) in fields.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    json_string(out, k);
-                    out.push(':');
-                    write_json(out, item, depth + 1)?;
-                }
-                out.push('}');
+                write_members(out, fields.iter().map(|(k, item)| (*k, item)), depth)?;
             } else {
                 json_string(out, &format_value(v));
             }
         }
     }
+    Ok(())
+}
+
+fn write_members<'a>(
+    out: &mut String,
+    members: impl Iterator<Item = (&'a str, &'a Value)>,
+    depth: usize,
+) -> Result<(), String> {
+    out.push('{');
+    for (i, (k, item)) in members.enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        json_string(out, k);
+        out.push(':');
+        write_json(out, item, depth + 1)?;
+    }
+    out.push('}');
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::tsdb::chunk::{Chunk, DamagedChunk, View, is_histograms};
 use crate::tsdb::error::Error;
 use crate::tsdb::head::closed::Closed;
 use crate::tsdb::head::late::{self, LateHistogram};
-use crate::tsdb::head::series::Captured;
+use crate::tsdb::selection::Captured;
 use crate::tsdb::tombstones::Deleted;
 
 /// What became of a chunk.

@@ -15,9 +15,8 @@ use crate::tsdb::error::Error;
 use crate::tsdb::filenames::{BLOCKS_DIR, CHUNKS_FILE, INDEX_FILE, META_FILE, TEMPORARY_SUFFIX};
 use crate::tsdb::head::closed::Closed;
 use crate::tsdb::head::late::{self, Late};
-use crate::tsdb::head::series::Captured;
 use crate::tsdb::limits::CHUNK_SAMPLES;
-use crate::tsdb::querier::Selection;
+use crate::tsdb::selection::{Captured, Selection};
 use crate::tsdb::self_metrics as count;
 
 /// What the new block covers and what it replaces.
@@ -71,10 +70,9 @@ fn write_files(dir: &Path, plan: &Plan, selection: &Selection) -> Result<(), Err
                 Left::None => Ok(()),
             }
         })?;
-        if let Some(captured) = selection.captured(i) {
-            let left = undeleted::of_captured(captured, &deleted)?;
-            chunks.add_captured(left.as_ref().unwrap_or(captured), plan)?;
-        }
+        let captured = selection.captured(i);
+        let left = undeleted::of_captured(&captured, &deleted)?;
+        chunks.add_captured(left.as_ref().unwrap_or(&captured), plan)?;
         if !chunks.refs.is_empty() {
             index.add(selection.label_table().row(i), &chunks.refs);
             series += 1;

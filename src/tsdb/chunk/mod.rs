@@ -75,19 +75,29 @@ fn put_header(out: &mut Vec<u8>, encoding: u8, n: u16, starts: &[(u16, Timestamp
 /// Encodes the samples of an open float chunk as they stand.
 pub(crate) fn seal_xor(open: &OpenXor, starts: &[(u16, TimestampMs)]) -> Chunk {
     let mut data = Vec::with_capacity(open.bits().len() + 12 + starts.len() * 9);
-    put_header(&mut data, XOR, open.len(), starts);
-    put_i64(&mut data, open.first_t());
-    data.extend_from_slice(open.bits());
+    put_xor(&mut data, open, starts);
     Chunk { mint: open.first_t(), maxt: open.last_t(), data: data.into_boxed_slice() }
+}
+
+/// Appends the samples of an open float chunk, encoded as they stand.
+pub(crate) fn put_xor(out: &mut Vec<u8>, open: &OpenXor, starts: &[(u16, TimestampMs)]) {
+    put_header(out, XOR, open.len(), starts);
+    put_i64(out, open.first_t());
+    out.extend_from_slice(open.bits());
 }
 
 /// Encodes the rows of an open histogram chunk as they stand.
 pub(crate) fn seal_histograms(open: &OpenHistograms, starts: &[(u16, TimestampMs)]) -> Chunk {
     let mut data = Vec::with_capacity(open.rows().len() + 4 + starts.len() * 9);
-    put_header(&mut data, HISTOGRAMS, open.len(), starts);
-    data.extend_from_slice(open.rows());
+    put_histograms(&mut data, open, starts);
     let maxt = open.last().map_or(0, |l| l.0);
     Chunk { mint: open.first_t(), maxt, data: data.into_boxed_slice() }
+}
+
+/// Appends the rows of an open histogram chunk, encoded as they stand.
+pub(crate) fn put_histograms(out: &mut Vec<u8>, open: &OpenHistograms, starts: &[(u16, TimestampMs)]) {
+    put_header(out, HISTOGRAMS, open.len(), starts);
+    out.extend_from_slice(open.rows());
 }
 
 /// Encodes a column of floats (ascending times, fewer than 2^16) in the smallest way known.

@@ -115,33 +115,38 @@ impl OpenXor {
             put_bits(&mut self.buf, &mut self.free, bits, 64);
         } else {
             let delta = t.wrapping_sub(self.last_t);
-            self.push_time(delta.wrapping_sub(self.delta));
+            let time = self.time_code(delta.wrapping_sub(self.delta));
             self.delta = delta;
-            self.push_value(bits ^ self.last_v);
+            self.push_value(time, bits ^ self.last_v);
         }
         self.last_t = t;
         self.last_v = bits;
         self.n += 1;
     }
 
-    fn push_time(&mut self, change: i64) {
+    /// The code of a change of delta and its length; a change too large for a code is written at once, and nothing is left of it.
+    #[inline]
+    fn time_code(&mut self, change: i64) -> (u64, u32) {
         if change == 0 {
-            return put_bits(&mut self.buf, &mut self.free, 0, 1);
+            return (0, 1);
         }
         for (prefix, prefix_len, bits) in TIME_CLASSES {
             let half = 1i64 << (bits - 1);
             if (-half..half).contains(&change) {
                 let payload = (change as u64) & ((1 << bits) - 1);
-                return put_bits(&mut self.buf, &mut self.free, (prefix << bits) | payload, prefix_len + bits);
+                return ((prefix << bits) | payload, prefix_len + bits);
             }
         }
         put_bits(&mut self.buf, &mut self.free, 0b1111, 4);
         put_bits(&mut self.buf, &mut self.free, change as u64, 64);
+        (0, 0)
     }
 
-    fn push_value(&mut self, xor: u64) {
+    /// Writes a value behind the code of its time. Both go out together where they fit into a word, which they mostly do.
+    #[inline]
+    fn push_value(&mut self, (time, time_len): (u64, u32), xor: u64) {
         if xor == 0 {
-            return put_bits(&mut self.buf, &mut self.free, 0, 1);
+            return put_bits(&mut self.buf, &mut self.free, time << 1, time_len + 1);
         }
         let leading = xor.leading_zeros().min(MAX_LEADING);
         let trailing = xor.trailing_zeros();
@@ -150,15 +155,23 @@ impl OpenXor {
             let n = 64 - u32::from(self.leading) - u32::from(self.trailing);
             // A much narrower value gets its own window: 11 bits of description are soon paid back.
             if n < significant + 11 {
-                put_bits(&mut self.buf, &mut self.free, 0b10, 2);
-                return put_bits(&mut self.buf, &mut self.free, xor >> self.trailing, n);
+                return self.put_both((time << 2 | 0b10, time_len + 2), (xor >> self.trailing, n));
             }
         }
         self.leading = leading as u8;
         self.trailing = trailing as u8;
         let head = (0b11 << 11) | (u64::from(leading) << 6) | u64::from(significant - 1);
-        put_bits(&mut self.buf, &mut self.free, head, 13);
-        put_bits(&mut self.buf, &mut self.free, xor >> trailing, significant);
+        self.put_both((time << 13 | head, time_len + 13), (xor >> trailing, significant));
+    }
+
+    /// Writes a code, which has 37 bits at most and one at least, and the bits it announces, 64 at most.
+    #[inline]
+    fn put_both(&mut self, (code, code_len): (u64, u32), (bits, n): (u64, u32)) {
+        if code_len + n <= u64::BITS {
+            return put_bits(&mut self.buf, &mut self.free, code << n | bits, code_len + n);
+        }
+        put_bits(&mut self.buf, &mut self.free, code, code_len);
+        put_bits(&mut self.buf, &mut self.free, bits, n);
     }
 }
 

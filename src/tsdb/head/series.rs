@@ -7,11 +7,12 @@ use super::late::{self, Late, LateHistogram, Rare};
 use crate::model::{FloatHistogram, TimestampMs};
 use crate::tsdb::chunk::histogram::{OpenHistograms, identical};
 use crate::tsdb::chunk::xor::OpenXor;
-use crate::tsdb::chunk::{View, seal_histograms, seal_xor};
+use crate::tsdb::chunk::{View, put_histograms, put_xor, seal_histograms, seal_xor};
 use crate::tsdb::error::AppendError;
 use crate::tsdb::limits::{
     CHUNK_SAMPLES, EARLY_SAMPLES, LATE_SAMPLES, STOPPED_INTERVALS, STOPPED_SAMPLES, block_number,
 };
+use crate::tsdb::selection::{self, Part};
 use crate::tsdb::self_metrics::HEAD_CHUNKS;
 
 /// A series. Kept near 130 bytes: a million of them must fit beside their open chunks.
@@ -61,14 +62,6 @@ pub(crate) enum Place {
 pub(crate) enum Value<'a> {
     Float(f64),
     Histogram(&'a FloatHistogram),
-}
-
-/// What a query takes out of a series: chunks in order, and late samples not merged yet.
-#[derive(Debug, Default)]
-pub(crate) struct Captured {
-    pub chunks: Vec<Closed>,
-    pub late: Vec<Late>,
-    pub late_histograms: Vec<LateHistogram>,
 }
 
 impl Default for Series {
@@ -150,13 +143,18 @@ impl Series {
                 return r.late_histograms.get(i).map(|l| Found::Histogram(l.h.clone()));
             }
         }
-        let mut captured = Captured::default();
-        self.capture(t, t, &mut captured);
+        let (mut parts, mut copies) = (Vec::new(), Vec::new());
+        self.capture(t, t, &mut parts, (0, &mut copies));
         let mut found = None;
         let mut buffer = Vec::new();
-        for c in &captured.chunks {
+        for part in &parts {
+            let data = match part {
+                Part::Closed(c) => c.read(&mut buffer).ok(),
+                Part::Copied { at, len, .. } => copies.get(*at as usize..*at as usize + *len as usize),
+                Part::Stored { .. } => None,
+            };
             // Of a damaged chunk nothing is left to compare with: the sample is taken as new.
-            let Some(view) = c.read(&mut buffer).ok().and_then(|data| View::parse(data).ok()) else { continue };
+            let Some(view) = data.and_then(|data| View::parse(data).ok()) else { continue };
             let _damage = view.floats(|x, v| {
                 if x == t {
                     found = Some(Found::Float(v));
@@ -317,20 +315,42 @@ impl Series {
         true
     }
 
-    /// Adds what lies in `[mint, maxt]` to `out`.
-    pub(crate) fn capture(&self, mint: TimestampMs, maxt: TimestampMs, out: &mut Captured) {
+    /// Adds the chunks that overlap `[mint, maxt]`, in order: closed ones by reference, open ones as copies at the end of `copies`, which
+    /// has that number in the selection.
+    pub(crate) fn capture(
+        &self,
+        mint: TimestampMs,
+        maxt: TimestampMs,
+        parts: &mut Vec<Part>,
+        (number, copies): (u32, &mut Vec<u8>),
+    ) {
         let overlaps = |a: TimestampMs, b: TimestampMs| a <= maxt && b >= mint;
-        out.chunks.extend(self.closed.iter().filter(|c| overlaps(c.mint(), c.maxt())).cloned());
+        parts.extend(self.closed.iter().filter(|c| overlaps(c.mint(), c.maxt())).cloned().map(Part::Closed));
+        let mut copied = |mint, maxt, put: &mut dyn FnMut(&mut Vec<u8>)| {
+            let at = copies.len();
+            put(copies);
+            // An open chunk has some kilobytes at most.
+            parts.push(Part::Copied { mint, maxt, at: at as u64, len: (copies.len() - at) as u32, copies: number });
+        };
         if self.open.len() > 0 && overlaps(self.open.first_t(), self.open.last_t()) {
             let starts = self.rare.as_ref().map_or(&[][..], |r| &r.starts);
-            out.chunks.push(seal_xor(&self.open, starts).into());
+            copied(self.open.first_t(), self.open.last_t(), &mut |out| put_xor(out, &self.open, starts));
         }
         let Some(r) = &self.rare else { return };
-        if r.open.last().is_some_and(|l| overlaps(r.open.first_t(), l.0)) {
-            out.chunks.push(seal_histograms(&r.open, &r.histogram_starts).into());
+        if let Some(last) = r.open.last().filter(|l| overlaps(r.open.first_t(), l.0)) {
+            copied(r.open.first_t(), last.0, &mut |out| put_histograms(out, &r.open, &r.histogram_starts));
         }
-        out.late.extend(r.late.iter().filter(|l| overlaps(l.t, l.t)));
-        out.late_histograms.extend(r.late_histograms.iter().filter(|l| overlaps(l.t, l.t)).cloned());
+    }
+
+    /// What lies in `[mint, maxt]` of what few series have.
+    pub(crate) fn rare_between(&self, mint: TimestampMs, maxt: TimestampMs) -> Option<selection::Rare> {
+        let r = self.rare.as_ref()?;
+        let seen = |t: TimestampMs| t >= mint && t <= maxt;
+        Some(selection::Rare {
+            late: r.late.iter().filter(|l| seen(l.t)).copied().collect(),
+            late_histograms: r.late_histograms.iter().filter(|l| seen(l.t)).cloned().collect(),
+            ..selection::Rare::default()
+        })
     }
 
     /// Whether anything lies in `[mint, maxt]`.

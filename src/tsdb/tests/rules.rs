@@ -106,6 +106,13 @@ fn start_timestamps_are_kept_through_chunks_blocks_and_restarts() {
             let mut got = Vec::new();
             selection.read_starts(i, i64::MIN, i64::MAX, &mut got).unwrap();
             assert_eq!(got, want, "{}", selection.labels(i));
+            let mut column = Column::default();
+            selection.read_with_starts(i, T0, T0 + 600 * 15_000, &mut column).unwrap();
+            let starts = if column.t.is_empty() { &column.hstart } else { &column.start };
+            assert_eq!(starts, &(0..=600).map(start).collect::<Vec<_>>());
+            column.clear();
+            selection.read_with_starts(i, T0, T0 + 299 * 15_000, &mut column).unwrap();
+            assert!(column.len() == 300 && column.start.is_empty() && column.hstart.is_empty());
         }
     };
     check(&db);
