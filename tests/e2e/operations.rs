@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::crash::{write_body, write_metric};
-use crate::flow::push_body;
-use crate::harness::{Server, eventually, now_ms};
+use crate::harness::{Server, eventually, now_ms, push_body};
 
 const QUIET: &str = "self_scrape: false\nhost: {enabled: false}\n";
 
@@ -189,11 +188,7 @@ async fn a_full_disk_refuses_metrics_and_logs_and_heals_by_itself() {
         (metrics == 503 && logs == 503).then_some(())
     })
     .await;
-    eventually("the alert fires", 20, async || {
-        let found = server.instant("ALERTS{alertname=\"Full\",alertstate=\"firing\"}").await;
-        (!found.is_empty()).then_some(())
-    })
-    .await;
+    server.until("ALERTS{alertname=\"Full\",alertstate=\"firing\"}").await;
     assert_eq!(load.put(&server).await, 503);
     assert!(load.told.contains("nearly full"), "{}", load.told);
 
