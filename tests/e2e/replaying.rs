@@ -13,7 +13,7 @@ use crate::harness::{Server, eventually, now_ms};
 
 const SERIES: usize = 500;
 /// What a replay of the long log is to take. All that is done in it takes far less.
-const REPLAY: Duration = Duration::from_secs(4);
+const REPLAY: Duration = Duration::from_secs(3);
 /// The time from the first to the last sample of a log.
 const SPAN_MS: i64 = 40 * 60_000;
 
