@@ -13,7 +13,7 @@ use crate::harness::{Server, eventually, now_ms};
 
 const SERIES: usize = 500;
 /// What a replay of the long log is to take. All that is done in it takes far less.
-const REPLAY: Duration = Duration::from_secs(3);
+const REPLAY: Duration = Duration::from_secs(2);
 /// The time from the first to the last sample of a log.
 const SPAN_MS: i64 = 40 * 60_000;
 
@@ -27,9 +27,13 @@ fn rounds_of_a_long_log() -> i64 {
     const SHORT: i64 = 400;
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), now_ms() - SPAN_MS, SHORT);
-    let begun = Instant::now();
-    drop(open(dir.path()));
-    let took = begun.elapsed();
+    let replay = || {
+        let begun = Instant::now();
+        drop(open(dir.path()));
+        begun.elapsed()
+    };
+    // The best of some: what else the machine does now may be over when the server replays.
+    let took = replay().min(replay()).min(replay());
     let rounds = SHORT as f64 * REPLAY.as_secs_f64() / took.as_secs_f64();
     println!("{SHORT} rounds are replayed in {took:?}, {rounds:.0} make a long log");
     // Not so many that they are too much for one query.
