@@ -4,19 +4,16 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::intake::count_request;
+use super::intake::BATCH_BYTES;
 use super::ndjson::field_names;
 use super::push_error::refusals;
 use super::{Intake, LogRequest, PushError};
 use crate::config::logs::{ElasticConfig, NdjsonConfig};
 use crate::logs::{BatchBuilder, Refusal, detect, limits};
 use crate::model::{Labels, TimestampNs};
-use crate::wire::decompress::{Encoding, decompress};
 use crate::wire::elastic_bulk::{BulkItem, Verb, decode};
 use crate::wire::ndjson::{self, FieldNames, Record};
 
-/// Bytes of documents that go to the store at once, so that a large body does not need twice its size in memory.
-const BATCH_BYTES: usize = 8 << 20;
 /// The index of documents that name none.
 const DEFAULT_INDEX: &str = "logs";
 /// Query parameters that mean something to Elasticsearch; all others without `_` in front are labels.
@@ -104,15 +101,14 @@ impl ItemError {
 /// Takes the body of a `_bulk` request. The answer is a JSON text for status 200; an error is one of the whole request, of which
 /// nothing is stored then.
 pub fn bulk(intake: &Intake, target: &Target, request: &LogRequest<'_>) -> Result<String, PushError> {
-    let result = unpack(request).and_then(|body| {
+    let result = request.unpacked().and_then(|body| {
         let items = decode(&body).map_err(PushError::bad_request)?;
         let started_ns = intake.store().options().clock.now_ns();
         let outcomes = take(intake, target, request.sender, &items, started_ns)?;
         let took_ms = (intake.store().options().clock.now_ns() - started_ns).max(0) / 1_000_000;
         Ok(answer(target, &outcomes, took_ms, started_ns))
     });
-    count_request("elastic", request.body.len(), result.as_ref().map_or_else(|e| e.status, |_| 200));
-    result
+    request.counted("elastic", |_| 200, result)
 }
 
 /// Takes one document (`/{index}/_doc` and the like). The answer is that of Elasticsearch with its status.
@@ -123,7 +119,7 @@ pub fn document(
     id: Option<&str>,
     request: &LogRequest<'_>,
 ) -> Result<(u16, String), PushError> {
-    let result = unpack(request).and_then(|body| {
+    let result = request.unpacked().and_then(|body| {
         let item = BulkItem { verb, index: None, id: id.map(Into::into), pipeline: None, document: &body };
         let started_ns = intake.store().options().clock.now_ns();
         let items = [item];
@@ -134,8 +130,7 @@ pub fn document(
             Some(e) => Ok((e.status, error_body(e.status, e.kind, &e.reason))),
         }
     });
-    count_request("elastic", request.body.len(), result.as_ref().map_or_else(|e| e.status, |(s, _)| *s));
-    result
+    request.counted("elastic", |(status, _)| *status, result)
 }
 
 /// An error in the form of Elasticsearch.
@@ -153,11 +148,6 @@ pub fn error_of(error: &PushError) -> String {
         _ => "illegal_argument_exception",
     };
     error_body(error.status, kind, &error.message)
-}
-
-fn unpack<'a>(request: &LogRequest<'a>) -> Result<std::borrow::Cow<'a, [u8]>, PushError> {
-    let encoding = Encoding::from_header(request.content_encoding)?;
-    Ok(decompress(request.body, encoding, request.max_body_bytes)?)
 }
 
 /// One batch on its way, and which items are in it.

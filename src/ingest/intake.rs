@@ -1,6 +1,7 @@
 //! The way of all protocols into the log store: bounds on what is on its way, the rate of each sender, and what was refused,
 //! counted.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -12,7 +13,10 @@ use super::sender_rate::SenderRates;
 use crate::config::logs::LogLimits;
 use crate::logs::{self, BatchBuilder, Pushed, Store, count_refused};
 use crate::telemetry::metrics;
+use crate::wire::decompress::{Encoding, decompress};
 
+/// Bytes of entries that go to the store at once, so that a large body does not need twice its size in memory.
+pub(super) const BATCH_BYTES: usize = 8 << 20;
 /// Bytes of request bodies that may be in memory at once. A body may have 64 MiB, so this is four of the largest, or hundreds of
 /// what shippers send.
 const BODIES_IN_MEMORY_BYTES: usize = 256 << 20;
@@ -53,6 +57,25 @@ pub struct LogRequest<'a> {
     pub body: &'a [u8],
     /// How large it may be when unpacked.
     pub max_body_bytes: usize,
+}
+
+impl<'a> LogRequest<'a> {
+    /// The body, unpacked as the header says.
+    pub(super) fn unpacked(&self) -> Result<Cow<'a, [u8]>, PushError> {
+        let encoding = Encoding::from_header(self.content_encoding)?;
+        Ok(decompress(self.body, encoding, self.max_body_bytes)?)
+    }
+
+    /// Counts the request by its outcome and gives that back; `good` is the status of an answer that is no error.
+    pub(super) fn counted<T>(
+        &self,
+        protocol: &str,
+        good: impl FnOnce(&T) -> u16,
+        outcome: Result<T, PushError>,
+    ) -> Result<T, PushError> {
+        count_request(protocol, self.body.len(), outcome.as_ref().map_or_else(|e| e.status, good));
+        outcome
+    }
 }
 
 /// The share of one request in the memory for bodies; given back when it is dropped.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use super::intake::count_request;
 use super::{Intake, LogRequest, PushError};
 use crate::logs::BatchBuilder;
 use crate::model::TimestampNs;
@@ -23,9 +22,7 @@ pub enum PushForm {
 /// Decodes a request and pushes it; success is answered with 204 and no body. Entries that break a limit are refused with 400
 /// and a text, the others of the request are kept, as Loki does.
 pub fn push(intake: &Intake, form: PushForm, request: &LogRequest<'_>) -> Result<(), PushError> {
-    let result = try_push(intake, form, request);
-    count_request("loki", request.body.len(), result.as_ref().map_or_else(|e| e.status, |()| 204));
-    result
+    request.counted("loki", |()| 204, try_push(intake, form, request))
 }
 
 fn try_push(intake: &Intake, form: PushForm, request: &LogRequest<'_>) -> Result<(), PushError> {
@@ -94,16 +91,14 @@ mod tests {
     use super::*;
     use crate::config::logs::LogLimits;
     use crate::exec::clock::ManualClock;
-    use crate::ingest::stored::lines;
-    use crate::logs::{Options, Store};
+    use crate::ingest::test_store::{intake, lines, options};
+    use crate::logs::Options;
 
     #[test]
     fn statuses_and_texts() {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at_ms(1_768_490_000_000));
-        let store =
-            Arc::new(Store::open(dir.path(), Options { clock, background: false, ..Options::default() }).unwrap());
-        let intake = Intake::new(store.clone(), &LogLimits::default());
+        let intake = intake(dir.path(), Options { clock, ..options() }, &LogLimits::default());
         let push = |form, content_type, content_encoding, body: &[u8], max_body_bytes| {
             super::push(
                 &intake,
@@ -143,6 +138,6 @@ mod tests {
         let legacy =
             br#"{"streams":[{"labels":"{job=\"p\"}","entries":[{"ts":"2026-01-15T13:00:02Z","line":"legacy"}]}]}"#;
         push(PushForm::Legacy, json, None, legacy, 1 << 20).unwrap();
-        assert_eq!(lines(&store), ["plain", "good", "legacy"]);
+        assert_eq!(lines(intake.store()), ["plain", "good", "legacy"]);
     }
 }

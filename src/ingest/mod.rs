@@ -11,9 +11,9 @@ pub mod otlp_metrics;
 pub mod push_error;
 pub mod remote_write;
 mod sender_rate;
-#[cfg(test)]
-mod stored;
 pub mod syslog;
+#[cfg(test)]
+mod test_store;
 
 use std::sync::Arc;
 

@@ -1,14 +1,10 @@
 //! Newline JSON at `/api/v1/logs`: a good line is kept even if its neighbour is bad.
 
-use super::intake::count_request;
+use super::intake::BATCH_BYTES;
 use super::{Intake, LogRequest, PushError};
 use crate::config::logs::NdjsonConfig;
 use crate::model::Labels;
-use crate::wire::decompress::{Encoding, decompress};
 use crate::wire::ndjson::{FieldNames, decode};
-
-/// Bytes of records that go to the store at once, so that a large body does not need twice its size in memory.
-const BATCH_BYTES: usize = 8 << 20;
 
 /// The field names of one request: the query parameters `_time_field`, `_msg_field`, `_stream_fields` (each a list with commas)
 /// in place of the configured ones.
@@ -60,14 +56,11 @@ impl Request {
 /// Decodes a body of newline JSON and pushes its records; success is answered with 204. Lines that cannot be read are named by
 /// number in a 400, all others are kept. A record without a time gets the present one.
 pub fn push(intake: &Intake, fields: &Request, request: &LogRequest<'_>) -> Result<(), PushError> {
-    let result = try_push(intake, fields, request);
-    count_request("ndjson", request.body.len(), result.as_ref().map_or_else(|e| e.status, |()| 204));
-    result
+    request.counted("ndjson", |()| 204, try_push(intake, fields, request))
 }
 
 fn try_push(intake: &Intake, fields: &Request, request: &LogRequest<'_>) -> Result<(), PushError> {
-    let encoding = Encoding::from_header(request.content_encoding)?;
-    let body = decompress(request.body, encoding, request.max_body_bytes)?;
+    let body = request.unpacked()?;
     let now_ns = intake.store().options().clock.now_ns();
     let mut builder = intake.batch();
     let mut problems = Vec::new();
@@ -122,24 +115,19 @@ fn try_push(intake: &Intake, fields: &Request, request: &LogRequest<'_>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::config::logs::LogLimits;
-    use crate::ingest::stored::entries;
-    use crate::logs::{Options, Store};
+    use crate::ingest::test_store::{entries, intake, options, request};
 
     #[test]
     fn good_lines_are_kept_and_bad_ones_named() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { background: false, retention_ns: 0, ..Options::default() };
-        let intake = Intake::new(Arc::new(Store::open(dir.path(), options).unwrap()), &LogLimits::default());
+        let intake = intake(dir.path(), options(), &LogLimits::default());
         let parameters = [("_time_field", "when"), ("_stream_fields", "app, zone.name")];
         let content_type = Some("application/json");
         let fields = Request::read(&NdjsonConfig::default(), parameters, content_type);
         let body = "{\"when\":1768482001,\"msg\":\"one\",\"app\":\"a\",\"zone\":{\"name\":\"z\"},\"user\":{\"id\":7}}\n\nnonsense\n{\"when\":\"never\"}\n{\"message\":\"now\"}\n";
-        let body = body.as_bytes();
-        let request = LogRequest { sender: "a", content_type, content_encoding: None, body, max_body_bytes: 1 << 20 };
+        let request = LogRequest { content_type, ..request(body.as_bytes()) };
         let error = push(&intake, &fields, &request).unwrap_err();
         assert_eq!(error.status, 400);
         assert!(error.message.contains("line 3: ") && error.message.contains("line 4: "), "{}", error.message);

@@ -3,17 +3,13 @@
 
 use std::collections::HashSet;
 
-use super::intake::count_request;
+use super::intake::BATCH_BYTES;
 use super::push_error::refusals;
 use super::{Intake, LogRequest, PushError};
 use crate::config::logs::OtlpConfig;
 use crate::logs::{BatchBuilder, detect};
 use crate::model::{LabelsBuilder, TimestampNs};
-use crate::wire::decompress::{Encoding, decompress};
 use crate::wire::otlp_logs::{LogRecord, Refused, ResourceLogs, ScopeLogs, Status, decode_json, decode_protobuf};
-
-/// Bytes of records that go to the store at once, so that a large body does not need twice its size in memory.
-const BATCH_BYTES: usize = 8 << 20;
 
 /// How the message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +35,7 @@ pub fn push(
     form: Form,
     request: &LogRequest<'_>,
 ) -> Result<Option<Refused>, PushError> {
-    let result = try_push(intake, config, form, request);
-    count_request("otlp", request.body.len(), result.as_ref().map_or_else(|e| e.status, |_| 200));
-    result
+    request.counted("otlp", |_| 200, try_push(intake, config, form, request))
 }
 
 /// What a sender is told of a request that failed, in gRPC's terms. Only failures that pass are `UNAVAILABLE`: senders try those
@@ -62,8 +56,7 @@ fn try_push(
     form: Form,
     request: &LogRequest<'_>,
 ) -> Result<Option<Refused>, PushError> {
-    let encoding = Encoding::from_header(request.content_encoding)?;
-    let body = decompress(request.body, encoding, request.max_body_bytes)?;
+    let body = request.unpacked()?;
     let resources = match form {
         Form::Protobuf => decode_protobuf(&body)?,
         Form::Json => decode_json(&body)?,
@@ -179,19 +172,16 @@ fn add_record(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::config::logs::LogLimits;
-    use crate::ingest::stored::entries;
-    use crate::logs::{Options, Store};
+    use crate::ingest::test_store::{entries, intake, options, request};
+    use crate::logs::Options;
     use crate::model::Labels;
 
     #[test]
     fn streams_metadata_and_partial_success() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { background: false, retention_ns: 0, ..Options::default() };
-        let intake = Intake::new(Arc::new(Store::open(dir.path(), options).unwrap()), &LogLimits::default());
+        let intake = intake(dir.path(), options(), &LogLimits::default());
         let body = br#"{"resourceLogs":[{"resource":{"attributes":[
             {"key":"service.name","value":{"stringValue":"shop"}},{"key":"k8s.pod.name","value":{"stringValue":"p-1"}},
             {"key":"host.arch","value":{"stringValue":"arm"}}]},
@@ -201,9 +191,7 @@ mod tests {
             {"timeUnixNano":"9000000000000000000","body":{"stringValue":"from the future"}},
             {"observedTimeUnixNano":"1768482002000000000","body":{"kvlistValue":{"values":[{"key":"a","value":{"intValue":"1"}}]}}}
             ]}]}]}"#;
-        let request =
-            LogRequest { sender: "a", content_type: None, content_encoding: None, body, max_body_bytes: 1 << 20 };
-        let refused = push(&intake, &OtlpConfig::default(), Form::Json, &request).unwrap().unwrap();
+        let refused = push(&intake, &OtlpConfig::default(), Form::Json, &request(body)).unwrap().unwrap();
         assert_eq!(refused.records, 1);
         assert!(refused.message.contains("too new"), "{}", refused.message);
         let found = entries(intake.store());
@@ -227,9 +215,9 @@ mod tests {
     #[test]
     fn what_a_resource_says_counts_for_each_record() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { background: false, retention_ns: 0, max_buffer_bytes: 4 << 20, ..Options::default() };
-        let options = Options { max_wait: std::time::Duration::from_millis(1), ..options };
-        let intake = Intake::new(Arc::new(Store::open(dir.path(), options).unwrap()), &LogLimits::default());
+        let max_wait = std::time::Duration::from_millis(1);
+        let options = Options { max_buffer_bytes: 4 << 20, max_wait, ..options() };
+        let intake = intake(dir.path(), options, &LogLimits::default());
         let records: Vec<String> =
             (0..2000).map(|i| format!(r#"{{"timeUnixNano":"{}","body":{{"stringValue":"x"}}}}"#, 1 + i)).collect();
         let body = format!(
@@ -237,15 +225,8 @@ mod tests {
             "v".repeat(60_000),
             records.join(",")
         );
-        let request = LogRequest {
-            sender: "a",
-            content_type: None,
-            content_encoding: None,
-            body: body.as_bytes(),
-            max_body_bytes: 1 << 20,
-        };
         // 120 MB of metadata from 150 kB: the first lot is taken, the next one finds no room.
-        let error = push(&intake, &OtlpConfig::default(), Form::Json, &request).unwrap_err();
+        let error = push(&intake, &OtlpConfig::default(), Form::Json, &request(body.as_bytes())).unwrap_err();
         assert_eq!(error.status, 429, "{error}");
     }
 

@@ -306,11 +306,8 @@ impl Clock for RuntimeClock {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn loops_keep_their_rhythm() {
-    let dir = tempfile::tempdir().unwrap();
-    let clock = Arc::new(RuntimeClock(tokio::time::Instant::now()));
-    let db = open(dir.path(), clock.clone());
+/// Scrapes one target inside the process every 15 s. Its series `rounds` is how often that was done before, which is also given back.
+async fn counting_rounds(db: &Arc<Db>, clock: Arc<dyn Clock>) -> (ScrapeHandle, Arc<AtomicUsize>) {
     let handle = ScrapeHandle::start(db.clone(), clock, CancellationToken::new());
     let global: GlobalConfig = serde_saphyr::from_str("{scrape_interval: 15s}").unwrap();
     handle.apply(&global, &[]).await.unwrap();
@@ -322,6 +319,15 @@ async fn loops_keep_their_rhythm() {
         interval_ms: None,
         render: Arc::new(move || format!("rounds {}\n", seen.fetch_add(1, Ordering::SeqCst))),
     });
+    (handle, rounds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn loops_keep_their_rhythm() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(RuntimeClock(tokio::time::Instant::now()));
+    let db = open(dir.path(), clock.clone());
+    let (handle, _) = counting_rounds(&db, clock).await;
     tokio::time::sleep(Duration::from_secs(61)).await;
     handle.stop().await;
     let times: Vec<i64> = stored(&db, "rounds").into_values().flatten().map(|(t, _)| t).collect();
@@ -354,17 +360,7 @@ async fn a_clock_that_is_set_back_stops_no_loop() {
     let options =
         Options { clock: clock.clone(), maintenance: false, out_of_order_window_ms: 7_200_000, ..Options::default() };
     let db = Arc::new(Db::open(dir.path(), options).unwrap());
-    let handle = ScrapeHandle::start(db.clone(), clock, CancellationToken::new());
-    let global: GlobalConfig = serde_saphyr::from_str("{scrape_interval: 15s}").unwrap();
-    handle.apply(&global, &[]).await.unwrap();
-    let rounds = Arc::new(AtomicUsize::new(0));
-    let seen = rounds.clone();
-    handle.register(InProcessTarget {
-        job: "campanile".to_owned(),
-        instance: "here".to_owned(),
-        interval_ms: None,
-        render: Arc::new(move || format!("rounds {}\n", seen.fetch_add(1, Ordering::SeqCst))),
-    });
+    let (handle, rounds) = counting_rounds(&db, clock).await;
     tokio::time::sleep(Duration::from_secs(99)).await;
     let before = rounds.load(Ordering::SeqCst);
     assert!((6..=8).contains(&before), "{before}");

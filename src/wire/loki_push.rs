@@ -10,6 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use crate::model::time::parse_rfc3339_ns;
 use crate::model::{Labels, LabelsBuilder, TimestampNs};
 use crate::text::quote::unquote;
+use crate::wire::json_text::Text;
 use crate::wire::protobuf::{Field, ProtobufError, next_field};
 
 /// Entries of one stream.
@@ -51,54 +52,26 @@ pub enum PushDecodeError {
     },
 }
 
-/// A JSON string, borrowed if it has no escapes.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+/// An object of strings, in the order sent: labels or structured metadata.
+struct Pairs<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-struct JsonLabels(Labels);
-
-impl<'de> Deserialize<'de> for JsonLabels {
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct LabelsVisitor;
-        impl<'de> Visitor<'de> for LabelsVisitor {
-            type Value = LabelsBuilder;
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = Pairs<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of strings")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LabelsBuilder, A::Error> {
-                let mut b = LabelsBuilder::new();
-                while let Some((name, value)) = map.next_entry::<Text<'de>, Text<'de>>()? {
-                    b.set(&name.0, value.0);
-                }
-                Ok(b)
-            }
-        }
-        d.deserialize_map(LabelsVisitor).map(|b| JsonLabels(b.build()))
-    }
-}
-
-struct Metadata<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Metadata<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct MetadataVisitor;
-        impl<'de> Visitor<'de> for MetadataVisitor {
-            type Value = Metadata<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some((name, value)) = map.next_entry::<Text<'de>, Text<'de>>()? {
                     pairs.push((name.0, value.0));
                 }
-                Ok(Metadata(pairs))
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<Metadata<'de>, E> {
-                Ok(Metadata(Vec::new()))
+                Ok(Pairs(pairs))
             }
         }
-        d.deserialize_any(MetadataVisitor)
+        d.deserialize_map(PairsVisitor)
     }
 }
 
@@ -141,7 +114,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonValue<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<JsonValue<'de>, A::Error> {
                 let Nanoseconds(timestamp) = seq.next_element()?.ok_or_else(|| de::Error::invalid_length(0, &self))?;
                 let Text(line) = seq.next_element()?.ok_or_else(|| de::Error::invalid_length(1, &self))?;
-                let metadata = seq.next_element::<Metadata<'de>>()?.map_or_else(Vec::new, |m| m.0);
+                let metadata = seq.next_element::<Option<Pairs<'de>>>()?.flatten().map_or_else(Vec::new, |m| m.0);
                 while seq.next_element::<de::IgnoredAny>()?.is_some() {}
                 Ok(JsonValue(PushEntry { timestamp, line, metadata }))
             }
@@ -152,7 +125,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonValue<'a> {
 
 #[derive(serde::Deserialize)]
 struct JsonStream<'a> {
-    stream: Option<JsonLabels>,
+    #[serde(borrow)]
+    stream: Option<Pairs<'a>>,
     #[serde(borrow)]
     values: Option<Vec<JsonValue<'a>>>,
 }
@@ -195,7 +169,7 @@ pub fn decode_json(body: &[u8]) -> Result<Vec<PushStream<'_>>, PushDecodeError> 
     let mut streams = Vec::new();
     for s in request.streams.unwrap_or_default() {
         streams.push(PushStream {
-            labels: s.stream.map_or_else(Labels::empty, |l| l.0),
+            labels: s.stream.map_or_else(Labels::empty, |l| Labels::from_pairs(l.0)),
             entries: s.values.unwrap_or_default().into_iter().map(|v| v.0).collect(),
         });
     }

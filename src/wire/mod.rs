@@ -3,6 +3,7 @@
 pub mod decompress;
 pub mod elastic_bulk;
 pub mod exposition;
+mod json_text;
 pub mod loki_push;
 pub mod ndjson;
 pub mod otlp_logs;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use base64::Engine;
 
-pub(super) use json::{JsonValue, KeyValue, Text, attributes};
+pub(super) use json::{JsonValue, KeyValue, attributes, id};
 
 use super::protobuf::{Field, ProtobufError, next_field};
 use crate::model::sample::format_value;

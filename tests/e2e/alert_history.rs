@@ -21,6 +21,26 @@ async fn counted(server: &Server, query: &str, label: &str) -> Vec<(String, f64)
     found
 }
 
+/// Waits until the result is that: the history is written behind what it tells of.
+async fn becomes(server: &Server, query: &str, label: &str, wanted: &[(&str, f64)]) {
+    let mut last = None;
+    eventually(query, 20, async || {
+        let found = counted(server, query, label).await;
+        let done = found.iter().map(|(name, n)| (name.as_str(), *n)).eq(wanted.iter().copied());
+        if last.as_ref() != Some(&found) {
+            println!("{query}: {found:?}");
+            last = Some(found);
+        }
+        done.then_some(())
+    })
+    .await;
+}
+
+/// The lines of a LogQL query as JSON, as soon as there are so many.
+async fn so_many_lines(server: &Server, wanted: usize, query: &str) -> Vec<Value> {
+    eventually(query, 20, async || Some(lines(server, query).await).filter(|l| l.len() >= wanted)).await
+}
+
 /// The lines of a LogQL query as JSON.
 async fn lines(server: &Server, query: &str) -> Vec<Value> {
     server
@@ -33,20 +53,16 @@ async fn lines(server: &Server, query: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn who_was_told_what_when_and_how_fast() {
-    let dir = tempfile::tempdir().unwrap();
     let hook = WebhookSink::start().await;
-    let rules = dir.path().join("rules.yml");
-    let text = |on: &str| {
+    let rules = |on: &str| {
         format!(
             "groups:\n  - name: g\n    interval: 1s\n    rules:\n      - {{alert: Rings, expr: 'vector(1) == {on}', for: 1s, labels: {{severity: page}}}}\n      - {{alert: Leaf, expr: 'vector(1) == 1'}}\n"
         )
     };
-    std::fs::write(&rules, text("1")).unwrap();
     let config = format!(
         r#"
 global: {{scrape_interval: 1s}}
 host: {{enabled: false}}
-rule_files: ['{rules}']
 alertmanager:
   route:
     receiver: hook
@@ -62,10 +78,9 @@ alertmanager:
   inhibit_rules: [{{source_matchers: [alertname=Rings], target_matchers: [alertname=Leaf]}}]
   time_intervals: [{{name: always, time_intervals: [{{}}]}}]
 "#,
-        rules = rules.display(),
         port = hook.port
     );
-    let server = Server::start(&config).await;
+    let server = Server::start_with_rules(&config, &rules("1")).await;
     let post = async |path: &str, body: Value| {
         let url = server.url(&format!("/alertmanager/api/v2/{path}"));
         let r = server.http.post(url).header("content-type", "application/json").body(body.to_string());
@@ -81,25 +96,21 @@ alertmanager:
     let alert = |name: &str| json!({"labels": {"alertname": name}});
     post("alerts", json!([alert("Hushed"), alert("Muted"), alert("Dead")])).await;
     hook.wait_for("it rings", 20, |b| b["groupLabels"]["alertname"] == "Rings").await;
-    std::fs::write(&rules, text("2")).unwrap();
+    std::fs::write(server.rules_path(), rules("2")).unwrap();
     hook.wait_for("it ends", 30, |b| b["groupLabels"]["alertname"] == "Rings" && b["status"] == "resolved").await;
     let r = server.http.delete(server.url(&format!("/alertmanager/api/v2/silence/{id}"))).send().await.unwrap();
     assert_eq!(r.status(), 200);
 
     // Transitions: pending, firing, resolved, each with its fingerprint.
     let transitions = "sum by (to) (count_over_time({job=\"campanile\", event=\"alert\"} | alertname=\"Rings\" [1h]))";
-    eventually("the transitions", 10, async || {
-        let found = counted(&server, transitions, "to").await;
-        (found.len() == 3).then_some(())
-    })
-    .await;
-    let named = |n: &str| (n.to_owned(), 1.0);
-    assert_eq!(counted(&server, transitions, "to").await, [named("firing"), named("pending"), named("resolved")]);
-    let posted = counted(&server, "sum by (alertname) (count_over_time({job=\"campanile\", event=\"alert\"} | because=\"posted\" | to=\"firing\" [1h]))", "alertname").await;
-    assert_eq!(posted, [named("Dead"), named("Hushed"), named("Muted")]);
+    becomes(&server, transitions, "to", &[("firing", 1.0), ("pending", 1.0), ("resolved", 1.0)]).await;
+    let posted = "sum by (alertname) (count_over_time({job=\"campanile\", event=\"alert\"} | because=\"posted\" | to=\"firing\" [1h]))";
+    becomes(&server, posted, "alertname", &[("Dead", 1.0), ("Hushed", 1.0), ("Muted", 1.0)]).await;
 
     // Who was told of Rings, and how late.
-    let told = lines(&server, "{job=\"campanile\", event=\"told\"} | alertname=\"Rings\" | receiver=\"hook\"").await;
+    let told =
+        so_many_lines(&server, 2, "{job=\"campanile\", event=\"told\"} | alertname=\"Rings\" | receiver=\"hook\"")
+            .await;
     let statuses: Vec<&str> = told.iter().map(|l| l["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["firing", "resolved"]);
     let fingerprint = server.get("/loki/api/v1/series", &[("match[]", "{event=\"told\"}")]).await;
@@ -114,27 +125,24 @@ alertmanager:
         (found.first()?.0 == "dead").then_some(())
     })
     .await;
-    let sent = lines(&server, "{job=\"campanile\", event=\"notification\"} | outcome=\"sent\" | integration=\"webhook\" | alertname=\"Rings\" | group_key=~\".*Rings.*\"").await;
-    assert!(sent.len() >= 2 && sent[0]["firing"][0]["fingerprint"].as_str().unwrap().len() == 16, "{sent:?}");
+    let sent = so_many_lines(&server, 2, "{job=\"campanile\", event=\"notification\"} | outcome=\"sent\" | integration=\"webhook\" | alertname=\"Rings\" | group_key=~\".*Rings.*\"").await;
+    assert!(sent[0]["firing"][0]["fingerprint"].as_str().unwrap().len() == 16, "{sent:?}");
     assert_eq!((&sent[0]["reason"], &sent[0]["possible_repeat"]), (&json!("first notification"), &json!(false)));
 
     // What was kept quiet, and by what.
     let quiet = "sum by (alertname, by) (count_over_time({job=\"campanile\", event=\"suppressed\"} [1h]))";
-    let by = counted(&server, quiet, "by").await;
     for kind in ["inhibition", "silence", "time_interval"] {
-        assert!(by.iter().any(|(b, _)| b == kind), "{kind}: {by:?}");
+        eventually(kind, 20, async || {
+            counted(&server, quiet, "by").await.iter().any(|(by, _)| by == kind).then_some(())
+        })
+        .await;
     }
     let hushed = lines(&server, "{job=\"campanile\", event=\"suppressed\"} | alertname=\"Hushed\"").await;
     assert_eq!(hushed[0]["details"], json!(id));
     let muted = lines(&server, "{job=\"campanile\", event=\"suppressed\"} | alertname=\"Muted\"").await;
     assert_eq!(muted[0]["details"], "always");
-    let changes = counted(
-        &server,
-        "sum by (change) (count_over_time({job=\"campanile\", event=\"silence\"} | created_by=\"ann\" [1h]))",
-        "change",
-    )
-    .await;
-    assert_eq!(changes, [named("created"), named("expired")]);
+    let changes = "sum by (change) (count_over_time({job=\"campanile\", event=\"silence\"} | created_by=\"ann\" [1h]))";
+    becomes(&server, changes, "change", &[("created", 1.0), ("expired", 1.0)]).await;
 
     // The same as numbers.
     for expr in [
@@ -155,6 +163,6 @@ alertmanager:
         "campanile_alerting_notification_attempts_total{receiver=\"dead\",outcome=\"failed\"} >= 1",
         "campanile_alerting_notification_attempts_total{receiver=\"hook\",outcome=\"sent\"} >= 2",
     ] {
-        eventually(expr, 20, async || (!server.instant(expr).await.is_empty()).then_some(())).await;
+        server.until(expr).await;
     }
 }

@@ -5,14 +5,9 @@ use serde_json::{Value, json};
 use crate::harness::{Server, eventually, now_ms};
 
 /// Starts a server with two rules that hold: one fires at once, one waits for an hour.
-async fn start(dir: &std::path::Path) -> Server {
-    let rules = dir.join("rules.yml");
-    std::fs::write(
-        &rules,
-        "groups:\n  - name: g\n    interval: 1s\n    rules:\n      - {alert: Fires, expr: 'vector(1) == 1', labels: {l: '{{ $value }}'}}\n      - {alert: Waits, expr: 'vector(1) == 1', for: 1h}\n",
-    )
-    .unwrap();
-    Server::start(&format!("self_scrape: false\nhost: {{enabled: false}}\nrule_files: ['{}']\n", rules.display())).await
+async fn start() -> Server {
+    let rules = "groups:\n  - name: g\n    interval: 1s\n    rules:\n      - {alert: Fires, expr: 'vector(1) == 1', labels: {l: '{{ $value }}'}}\n      - {alert: Waits, expr: 'vector(1) == 1', for: 1h}\n";
+    Server::start_with_rules("self_scrape: false\nhost: {enabled: false}\n", rules).await
 }
 
 /// The active alerts by name: state and since when, in milliseconds.
@@ -29,8 +24,7 @@ async fn active(server: &Server) -> Option<(Value, i64, i64)> {
 
 #[tokio::test]
 async fn firing_and_pending_survive_kills() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut server = start(dir.path()).await;
+    let mut server = start().await;
     let begun = now_ms();
     let before = eventually("both are active", 20, async || {
         active(&server).await.filter(|a| a.0 == json!(["firing", "pending"]))
@@ -55,15 +49,15 @@ async fn firing_and_pending_survive_kills() {
 
 #[tokio::test]
 async fn without_the_state_file_the_series_tell() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut server = start(dir.path()).await;
-    eventually("the series is written", 20, async || {
-        (!server.instant("ALERTS_FOR_STATE{alertname=\"Waits\"}").await.is_empty()).then_some(())
-    })
-    .await;
-    let before = active(&server).await.unwrap();
-    // Long enough that the time which the restart takes cannot be mistaken for the time before it.
-    eventually("some time", 30, async || (now_ms() - before.2 > 8000).then_some(())).await;
+    let begun = now_ms();
+    let mut server = start().await;
+    let starting = now_ms() - begun;
+    server.until("ALERTS_FOR_STATE{alertname=\"Waits\"}").await;
+    // Shown behind what is written.
+    let before = eventually("both are active", 20, async || active(&server).await).await;
+    // Long enough that the time which a restart takes here cannot be mistaken for the time before it.
+    let long = 4000 + 4 * starting;
+    eventually("some time", 30, async || (now_ms() - before.2 > long).then_some(())).await;
     server.crash().await;
     std::fs::remove_file(server.dir.path().join("data/state.redb")).unwrap();
     let killed = now_ms();

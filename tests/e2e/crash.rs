@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::flow::push_body;
-use crate::harness::{Server, eventually, now_ms};
+use crate::harness::{Server, eventually, now_ms, push_body};
 use crate::prom_write;
 
 const SERIES: usize = 50;
@@ -100,7 +99,8 @@ async fn check_samples(server: &Server, series: usize, base: i64, step: i64, sam
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_loses_and_doubles_nothing() {
     let mut server = Server::start("global: {scrape_interval: 1s, scrape_timeout: 1s}\n").await;
-    let base = now_ms() - 60_000;
+    // Each write is a millisecond after the one before, which a fast machine does in less: not into the future for all that.
+    let base = now_ms() - 30 * 60_000;
     let samples = Acknowledged::default();
     let lines: Arc<Mutex<Vec<(i64, String)>>> = Arc::default();
     let counter = Arc::new(AtomicU64::new(0));
@@ -124,6 +124,14 @@ async fn kill_9_loses_and_doubles_nothing() {
                 }
             }
         });
+        // Enough of both, however slow the machine is.
+        let counts = || (samples.lock().unwrap().len(), lines.lock().unwrap().len());
+        let (written, pushed) = counts();
+        eventually("samples and lines are taken", 30, async || {
+            let (w, p) = counts();
+            (w > written + 50 && p > pushed + 100).then_some(())
+        })
+        .await;
         some_time(round).await;
         let seen = "sum(count_over_time(up[1h])) or vector(0)";
         let before = server.instant(seen).await[0].1;

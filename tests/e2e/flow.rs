@@ -3,12 +3,6 @@
 use crate::harness::{Process, Server, eventually, free_port};
 use crate::sinks::{SmtpServer, WebServer, WebhookSink};
 
-/// A Loki push body: one stream with lines at the given times.
-pub fn push_body(labels: serde_json::Value, lines: &[(i64, String)]) -> String {
-    let values: Vec<_> = lines.iter().map(|(t, l)| serde_json::json!([t.to_string(), l])).collect();
-    serde_json::json!({"streams": [{"stream": labels, "values": values}]}).to_string()
-}
-
 #[tokio::test]
 #[ignore = "needs prometheus-node-exporter and python3-aiosmtpd"]
 async fn from_target_to_mailbox() {
@@ -20,10 +14,7 @@ async fn from_target_to_mailbox() {
     let hook = WebhookSink::start().await;
     let mut web = WebServer::start().await;
 
-    let rules = dir.path().join("rules.yml");
-    std::fs::write(
-        &rules,
-        r#"
+    let rules = r#"
 groups:
   - name: site
     interval: 1s
@@ -35,16 +26,13 @@ groups:
         for: 1s
         labels: {severity: page}
         annotations: {summary: '{{ $labels.instance }} answers {{ $value }}'}
-"#,
-    )
-    .unwrap();
+"#;
     let config = format!(
         r#"
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 scrape_configs:
   - job_name: node
     static_configs: [{{targets: ['127.0.0.1:{exporter_port}']}}]
-rule_files: ['{rules}']
 probes:
   - {{name: site, kind: http, target: 'http://127.0.0.1:{web}/', every: 1s, timeout: 1s}}
 alertmanager:
@@ -55,12 +43,11 @@ alertmanager:
       webhook_configs: [{{url: 'http://127.0.0.1:{hook}/hook'}}]
       email_configs: [{{to: 'ops@example.org', send_resolved: true}}]
 "#,
-        rules = rules.display(),
         web = web.port,
         smtp = smtp.port,
         hook = hook.port,
     );
-    let server = Server::start(&config).await;
+    let server = Server::start_with_rules(&config, rules).await;
 
     // Scraped: the exporter's series, and what the scrape says about itself.
     for expr in [
@@ -68,14 +55,12 @@ alertmanager:
         "node_cpu_seconds_total{job=\"node\",mode=\"idle\"}",
         "scrape_samples_scraped{job=\"node\"} > 100",
     ] {
-        eventually(expr, 20, async || (!server.instant(expr).await.is_empty()).then_some(())).await;
+        server.until(expr).await;
     }
 
     // Logs in both formats, searchable at once.
     let now = crate::harness::now_ms() * 1_000_000;
-    let body = push_body(serde_json::json!({"app": "shop"}), &[(now, "order 17 placed".to_owned())]);
-    let push = server.http.post(server.url("/loki/api/v1/push")).header("content-type", "application/json").body(body);
-    assert_eq!(push.send().await.unwrap().status(), 204);
+    server.push(serde_json::json!({"app": "shop"}), &[(now, "order 17 placed".to_owned())]).await;
     let lines =
         "{\"message\":\"order 18 placed\",\"level\":\"info\"}\n{\"message\":\"order 19 failed\",\"level\":\"error\"}\n";
     let push = server.http.post(server.url("/api/v1/logs?app=shop")).body(lines).send().await.unwrap();
@@ -126,16 +111,13 @@ alertmanager:
 
 #[tokio::test]
 async fn rules_are_reread_when_their_file_changes() {
-    let dir = tempfile::tempdir().unwrap();
-    let rules = dir.path().join("rules.yml");
     let file = |name: &str| {
         format!("groups:\n  - name: g\n    interval: 1s\n    rules:\n      - record: {name}\n        expr: vector(7)\n")
     };
-    std::fs::write(&rules, file("first:one")).unwrap();
-    let server = Server::start(&format!("rule_files: ['{}']\n", rules.display())).await;
+    let server = Server::start_with_rules("", &file("first:one")).await;
     eventually("the first rule", 20, async || (server.instant("first:one").await.first()?.1 == 7.0).then_some(()))
         .await;
-    std::fs::write(&rules, file("second:one")).unwrap();
+    std::fs::write(server.rules_path(), file("second:one")).unwrap();
     eventually("the second rule", 20, async || (server.instant("second:one").await.first()?.1 == 7.0).then_some(()))
         .await;
     let groups = server.get("/api/v1/rules", &[]).await;

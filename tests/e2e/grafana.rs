@@ -1,11 +1,11 @@
 //! What an unmodified Grafana asks of its three data sources, and the shapes it needs back.
 
-use crate::harness::{Server, eventually};
+use crate::harness::Server;
 
 /// A server that has scraped itself at least once.
 async fn with_data() -> Server {
     let server = Server::start("global: {scrape_interval: 1s}\n").await;
-    eventually("a first scrape", 20, async || (!server.instant("up == 1").await.is_empty()).then_some(())).await;
+    server.until("up == 1").await;
     server
 }
 

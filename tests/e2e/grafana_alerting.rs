@@ -239,11 +239,7 @@ async fn m_silences_are_made_changed_listed_and_ended() {
 /// The lists of rules and alerts, of both languages.
 #[tokio::test]
 async fn m_md_rules_and_alerts_of_metrics_and_of_logs() {
-    let dir = tempfile::tempdir().unwrap();
-    let rules = dir.path().join("rules.yml");
-    std::fs::write(
-        &rules,
-        r#"
+    let rules = r#"
 groups:
   - name: numbers
     interval: 1s
@@ -257,12 +253,8 @@ groups:
     interval: 1s
     rules:
       - {alert: Quiet, expr: 'absent_over_time({app="none"}[1m])'}
-"#,
-    )
-    .unwrap();
-    let server =
-        Server::start(&format!("self_scrape: false\nhost: {{enabled: false}}\nrule_files: ['{}']\n", rules.display()))
-            .await;
+"#;
+    let server = Server::start_with_rules("self_scrape: false\nhost: {enabled: false}\n", rules).await;
     eventually("both fire", 20, async || {
         let metrics = server.get("/api/v1/alerts", &[]).await["data"]["alerts"].as_array()?.len();
         let logs = server.get("/prometheus/api/v1/alerts", &[]).await["data"]["alerts"].as_array()?.len();

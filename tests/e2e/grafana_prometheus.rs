@@ -247,10 +247,8 @@ async fn p12_md4_metadata() {
 }
 
 /// A server with three groups of rules, one of which fires.
-async fn with_rules() -> (Server, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("rules.yml");
-    let text = r#"
+async fn with_rules() -> Server {
+    let rules = r#"
 groups:
   - name: a
     interval: 1s
@@ -266,13 +264,12 @@ groups:
     rules:
       - {alert: Never, expr: vector(0) > 1, for: 5m}
 "#;
-    std::fs::write(&path, text).unwrap();
-    let server = Server::start(&format!("rule_files: ['{}']\n", path.display())).await;
+    let server = Server::start_with_rules("", rules).await;
     eventually("the alert fires", 20, async || {
         (!server.get("/api/v1/alerts", &[]).await["data"]["alerts"].as_array()?.is_empty()).then_some(())
     })
     .await;
-    (server, dir)
+    server
 }
 
 fn group_names(answer: &Value) -> Vec<&str> {
@@ -281,8 +278,8 @@ fn group_names(answer: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn p13_m1_rules_with_filters_and_pages() {
-    let (server, dir) = with_rules().await;
-    let file = dir.path().join("rules.yml").display().to_string();
+    let server = with_rules().await;
+    let file = server.rules_path().display().to_string();
     let r = server.http.get(server.url("/api/v1/rules")).send().await.unwrap();
     assert_eq!(r.headers()["content-type"], "application/json");
     let all = server.get("/api/v1/rules", &[]).await;
@@ -344,7 +341,7 @@ async fn p13_m1_rules_with_filters_and_pages() {
 
 #[tokio::test]
 async fn m2_alerts_and_m6_those_of_log_rules() {
-    let (server, _dir) = with_rules().await;
+    let server = with_rules().await;
     let answer = server.get("/api/v1/alerts", &[]).await;
     let alert = &answer["data"]["alerts"][0];
     assert_eq!((&alert["labels"]["alertname"], &alert["state"]), (&json!("Always"), &json!("firing")), "{answer}");

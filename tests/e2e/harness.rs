@@ -19,16 +19,26 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Asks `done` every 50 ms until it gives something; panics with `what` after `seconds`.
+/// How much longer a thing may take than on a machine that does nothing else.
+const BUSY: u64 = 4;
+
+/// Asks `done` every 50 ms until it gives something; panics with `what` if it does not in [`BUSY`] times `seconds`, which are to be plenty
+/// on a machine that does nothing else.
 pub async fn eventually<T>(what: &str, seconds: u64, mut done: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = done().await {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(seconds), "{what}: not within {seconds} s");
+        assert!(begun.elapsed() < Duration::from_secs(seconds * BUSY), "{what}: not within {} s", seconds * BUSY);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// A Loki push body: one stream with lines at the given times.
+pub fn push_body(labels: Value, lines: &[(i64, String)]) -> String {
+    let values: Vec<_> = lines.iter().map(|(t, l)| serde_json::json!([t.to_string(), l])).collect();
+    serde_json::json!({"streams": [{"stream": labels, "values": values}]}).to_string()
 }
 
 /// A process that is killed when the test ends, whatever way it ends.
@@ -87,6 +97,14 @@ impl Server {
     /// Starts with a configuration and waits until it is ready. `{port}` in the text stands for its own port.
     pub async fn start(config: &str) -> Server {
         Self::start_with(config, &[]).await
+    }
+
+    /// The same with a file of rules in its folder.
+    pub async fn start_with_rules(config: &str, rules: &str) -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        let path = rules_in(dir.path());
+        std::fs::write(&path, rules).unwrap();
+        Self::start_in(dir, &format!("{config}\nrule_files: ['{}']\n", path.display()), &[], &[]).await
     }
 
     /// The same with more flags.
@@ -158,6 +176,11 @@ impl Server {
         self.dir.path().join("campanile.yml")
     }
 
+    /// The file of [`Self::start_with_rules`].
+    pub fn rules_path(&self) -> PathBuf {
+        rules_in(self.dir.path())
+    }
+
     /// A GET that must succeed and answer JSON.
     pub async fn get(&self, path: &str, params: &[(&str, &str)]) -> Value {
         let (status, body) = self.try_get(path, params).await;
@@ -194,6 +217,19 @@ impl Server {
         let r = post.header("content-type", "application/x-protobuf").body(packed(request)).send().await.unwrap();
         let (status, body) = (r.status(), r.text().await.unwrap());
         assert_eq!(status, 204, "{body}");
+    }
+
+    /// Pushes lines to one stream; they must be taken.
+    pub async fn push(&self, labels: Value, lines: &[(i64, String)]) {
+        let post = self.http.post(self.url("/loki/api/v1/push")).header("content-type", "application/json");
+        let r = post.body(push_body(labels, lines)).send().await.unwrap();
+        let (status, body) = (r.status(), r.text().await.unwrap());
+        assert_eq!(status, 204, "{body}");
+    }
+
+    /// Waits until an instant PromQL query gives something.
+    pub async fn until(&self, expr: &str) {
+        eventually(expr, 20, async || (!self.instant(expr).await.is_empty()).then_some(())).await;
     }
 
     /// The values of an instant PromQL query, by series.
@@ -241,6 +277,10 @@ impl Server {
     }
 }
 
+fn rules_in(dir: &Path) -> PathBuf {
+    dir.join("rules.yml")
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -256,7 +296,7 @@ impl Drop for Server {
 pub fn client() -> reqwest::Client {
     let _installed = rustls::crypto::ring::default_provider().install_default();
     // Bodies are looked at as they were sent.
-    reqwest::Client::builder().no_gzip().timeout(Duration::from_secs(30)).build().unwrap()
+    reqwest::Client::builder().no_gzip().timeout(Duration::from_secs(120)).build().unwrap()
 }
 
 /// Milliseconds since the epoch.

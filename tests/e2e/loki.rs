@@ -6,17 +6,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::flow::push_body;
 use crate::harness::{CAMPANILE, Process, Server, eventually, now_ms};
 
-async fn push(server: &Server, labels: Value, lines: &[(i64, String)]) {
-    let r = server
-        .http
-        .post(server.url("/loki/api/v1/push"))
-        .header("content-type", "application/json")
-        .body(push_body(labels, lines));
-    assert_eq!(r.send().await.unwrap().status(), 204);
-}
+/// How long a frame of a tail may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Five JSON lines of `web` and one logfmt line of `db`, the last few seconds.
 async fn with_lines() -> Server {
@@ -24,8 +17,8 @@ async fn with_lines() -> Server {
     let base = (now_ms() - 10_000) * 1_000_000;
     let line = |i: i64| format!(r#"{{"level":"info","user":{{"name":"u{i}"}},"took":"{i}ms"}}"#);
     let lines: Vec<_> = (0..5).map(|i| (base + i * 1_000_000_000, line(i))).collect();
-    push(&server, json!({"app": "web", "env": "prod"}), &lines).await;
-    push(&server, json!({"app": "db", "shard": "7"}), &[(base, "level=warn size=5kB".to_owned())]).await;
+    server.push(json!({"app": "web", "env": "prod"}), &lines).await;
+    server.push(json!({"app": "db", "shard": "7"}), &[(base, "level=warn size=5kB".to_owned())]).await;
     server
 }
 
@@ -163,7 +156,7 @@ impl Tail {
 
     /// The lines of the next frame.
     pub async fn lines(&mut self) -> Vec<String> {
-        let frame = tokio::time::timeout(Duration::from_secs(20), self.frame()).await.expect("a frame").expect("open");
+        let frame = tokio::time::timeout(PATIENCE, self.frame()).await.expect("a frame").expect("open");
         let streams = frame["streams"].as_array().unwrap();
         let values = streams.iter().flat_map(|s| s["values"].as_array().unwrap());
         values
@@ -180,20 +173,20 @@ async fn tails_give_old_and_new_lines_and_end_with_the_server() {
     let mut server = Server::start("").await;
     let now = now_ms() * 1_000_000;
     let line = |i: i64, text: &str| (now + i, text.to_owned());
-    push(&server, json!({"app": "web"}), &[line(0, "old keep"), line(1, "old drop"), line(2, "older keep")]).await;
+    server.push(json!({"app": "web"}), &[line(0, "old keep"), line(1, "old drop"), line(2, "older keep")]).await;
     let mut tail =
         Tail::open(&server, "{app=\"web\"} |= \"keep\" | line_format \"{{.app}} {{__line__}}\"").await.unwrap();
     assert_eq!(tail.lines().await, ["web old keep", "web older keep"]);
-    push(&server, json!({"app": "other"}), &[line(10, "keep of others")]).await;
+    server.push(json!({"app": "other"}), &[line(10, "keep of others")]).await;
     // The double of an old line is no new line.
-    push(&server, json!({"app": "web"}), &[line(0, "old keep"), line(11, "new keep"), line(12, "new drop")]).await;
+    server.push(json!({"app": "web"}), &[line(0, "old keep"), line(11, "new keep"), line(12, "new drop")]).await;
     assert_eq!(tail.lines().await, ["web new keep"]);
 
     for bad in ["{app=", "rate({app=\"web\"}[1m])", ""] {
         assert_eq!(Tail::open(&server, bad).await.err(), Some(400), "{bad}");
     }
     server.process.signal("TERM");
-    let end = tokio::time::timeout(Duration::from_secs(20), tail.frame()).await.expect("the tail ends");
+    let end = tokio::time::timeout(PATIENCE, tail.frame()).await.expect("the tail ends");
     assert_eq!(end, None, "no close frame: clients come back after a restart");
     assert_eq!(server.process.wait(20).await, Some(0));
 }
@@ -209,11 +202,11 @@ async fn slow_tails_are_told_what_they_lost() {
         let line = |i: i64| (now + batch * 1000 + i, format!("{batch} {i} {}", "x".repeat(20_000)));
         let lines: Vec<_> = (0..50).map(line).collect();
         pushed += lines.len();
-        push(&server, json!({"app": "web"}), &lines).await;
+        server.push(json!({"app": "web"}), &lines).await;
     }
     let (mut came, mut lost) = (0, 0);
     while came + lost < pushed {
-        let frame = tokio::time::timeout(Duration::from_secs(20), tail.frame()).await.expect("a frame").expect("open");
+        let frame = tokio::time::timeout(PATIENCE, tail.frame()).await.expect("a frame").expect("open");
         came +=
             frame["streams"].as_array().unwrap().iter().map(|s| s["values"].as_array().unwrap().len()).sum::<usize>();
         for d in frame["dropped_entries"].as_array().into_iter().flatten() {
@@ -260,11 +253,11 @@ async fn query_logs_follows() {
     let followed = || std::fs::read_to_string(&out).unwrap_or_default();
     eventually("the old line", 20, async || followed().contains("level=warn size=5kB").then_some(())).await;
     let now = now_ms() * 1_000_000;
-    push(&server, json!({"app": "db"}), &[(now, "a new line".to_owned()), (now + 1, "an old line".to_owned())]).await;
+    server.push(json!({"app": "db"}), &[(now, "a new line".to_owned()), (now + 1, "an old line".to_owned())]).await;
     eventually("the new line", 20, async || followed().contains("a new line").then_some(())).await;
     // It goes on when the server comes back.
     server.crash_and_restart().await;
-    push(&server, json!({"app": "db"}), &[(now_ms() * 1_000_000, "after the crash".to_owned())]).await;
+    server.push(json!({"app": "db"}), &[(now_ms() * 1_000_000, "after the crash".to_owned())]).await;
     eventually("a line after the crash", 20, async || followed().contains("after the crash").then_some(())).await;
     let text = followed();
     assert!(!text.contains("an old line") && text.matches("a new line").count() == 1, "{text}");

@@ -28,8 +28,6 @@ async fn to_an_outside_alertmanager() {
     ];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let _alertmanager = Process::start("prometheus-alertmanager", &args, &dir.path().join("am.log"));
-    let rules = dir.path().join("rules.yml");
-    std::fs::write(&rules, RULES).unwrap();
     let targets = dir.path().join("am.json");
     std::fs::write(&targets, format!(r#"[{{"targets": ["127.0.0.1:{port}"]}}]"#)).unwrap();
     let config = format!(
@@ -37,7 +35,6 @@ async fn to_an_outside_alertmanager() {
 global: {{external_labels: {{site: tower}}}}
 self_scrape: false
 host: {{enabled: false}}
-rule_files: ['{rules}']
 alerting:
   alert_relabel_configs: [{{action: labeldrop, regex: replica}}]
   alertmanagers:
@@ -46,10 +43,9 @@ alerting:
       static_configs: [{{targets: ['gone.example:9093']}}]
       relabel_configs: [{{source_labels: [__address__], regex: 'gone.*', action: drop}}]
 "#,
-        rules = rules.display(),
         targets = targets.display()
     );
-    let server = Server::start(&config).await;
+    let server = Server::start_with_rules(&config, RULES).await;
     let status = server.get("/api/v1/alertmanagers", &[]).await;
     let url = format!("http://127.0.0.1:{port}/bell/api/v2/alerts");
     assert_eq!(status["data"]["activeAlertmanagers"], serde_json::json!([{"url": url}]), "{status}");
@@ -65,7 +61,7 @@ alerting:
     assert!(sent.rsplit(' ').next().unwrap().parse::<f64>().unwrap() >= 1.0, "{sent}");
 
     // The end is told, too.
-    std::fs::write(&rules, RULES.replace("vector(1) == 1", "vector(0) == 1")).unwrap();
+    std::fs::write(server.rules_path(), RULES.replace("vector(1) == 1", "vector(0) == 1")).unwrap();
     hook.wait_for("the end", 30, |b| b["status"] == "resolved").await;
 }
 

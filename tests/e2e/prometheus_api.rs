@@ -301,10 +301,7 @@ async fn status_and_targets() {
     assert_eq!((&parsed["data"]["type"], &parsed["data"]["op"]), (&"aggregation".into(), &"sum".into()), "{parsed}");
     let pools = server.get("/api/v1/scrape_pools", &[]).await;
     assert!(pools["data"]["scrapePools"].as_array().unwrap().iter().any(|p| p == "campanile"), "{pools}");
-    crate::harness::eventually("a first scrape", 20, async || {
-        (!server.instant("up == 1").await.is_empty()).then_some(())
-    })
-    .await;
+    server.until("up == 1").await;
     let about = [("match_target", "{job=\"campanile\"}"), ("metric", "campanile_build_info")];
     let about = server.get("/api/v1/targets/metadata", &about).await;
     assert_eq!(about["data"][0]["type"], "gauge", "{about}");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Server, eventually};
+use crate::harness::Server;
 
 /// Asks with the parameters in the URL or in a form; status and body, which is null where it is no JSON.
 async fn ask(server: &Server, form: bool, path: &str, params: &[(&str, &str)]) -> (u16, Value) {
@@ -85,10 +85,7 @@ const WRONG: &[(&str, Params, &str)] = &[
 #[tokio::test]
 async fn each_is_there_and_says_what_is_wrong() {
     let server = Server::start("global: {scrape_interval: 1s}\nhost: {enabled: false}\n").await;
-    eventually("two scrapes", 20, async || {
-        (!server.instant("count_over_time(up[1m]) > 1").await.is_empty()).then_some(())
-    })
-    .await;
+    server.until("count_over_time(up[1m]) > 1").await;
     let kind = |v: &Value| match v {
         Value::Object(_) => "object",
         Value::Array(_) => "array",

@@ -1,10 +1,7 @@
 //! Slow queries are told, with who asked; queries that a kill cut short are named at the next start; the file of all queries.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::flow::push_body;
 use crate::harness::{Server, client, eventually, now_ms};
 
 /// The lines of one kind of event in the server's own history.
@@ -31,9 +28,7 @@ async fn slow_queries_are_told_with_who_asked() {
     let ask = server.http.get(instant_url(&server, slow));
     let ask = ask.header("x-dashboard-uid", "dash").header("x-panel-id", "7").header("user-agent", "Grafana/12");
     assert_eq!(ask.send().await.unwrap().status(), 200);
-    let body = push_body(json!({"app": "a"}), &[(now_ms() * 1_000_000, "one".to_owned())]);
-    let push = server.http.post(server.url("/loki/api/v1/push")).header("content-type", "application/json").body(body);
-    assert_eq!(push.send().await.unwrap().status(), 204);
+    server.push(json!({"app": "a"}), &[(now_ms() * 1_000_000, "one".to_owned())]).await;
 
     let told = eventually("the slow query in the history", 20, async || {
         history(&server, "slow_query").await.into_iter().find(|l| l["query"] == slow)
@@ -96,9 +91,5 @@ async fn a_killed_process_tells_what_it_was_doing() {
     assert!(server.log().contains("ran when the process before ended"), "{}", server.log());
     // Told once.
     server.crash_and_restart().await;
-    tokio::time::timeout(Duration::from_secs(10), async {
-        assert_eq!(history(&server, "interrupted_query").await.len(), 1);
-    })
-    .await
-    .unwrap();
+    assert_eq!(history(&server, "interrupted_query").await.len(), 1);
 }

@@ -5,7 +5,6 @@ pub mod client;
 pub mod oauth2;
 pub mod tls;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,42 +13,18 @@ pub use oauth2::OAuth2;
 
 use crate::config::{Problems, Secret};
 
-/// Declares a struct that has the keys of [`HttpClientConfig`] beside its own, and `http_client()` to take them out.
-macro_rules! with_http_client {
+/// Declares a struct that has the keys of a proxy behind its own.
+macro_rules! with_proxy {
     (
         $(#[$meta:meta])*
-        pub struct $name:ident { $( $(#[$field_meta:meta])* pub $field:ident : $type:ty, )* }
+        pub struct $name:ident { $($own:tt)* }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
-            $( $(#[$field_meta])* pub $field: $type, )*
-            /// See [`HttpClientConfig`](crate::config::http_client::HttpClientConfig), likewise all that follow.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub basic_auth: Option<crate::config::http_client::BasicAuth>,
-            /// An `Authorization` header of any type.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub authorization: Option<crate::config::http_client::Authorization>,
-            /// Tokens of OAuth 2.0.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub oauth2: Option<crate::config::http_client::OAuth2>,
-            /// Old spelling of `authorization.credentials`.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub bearer_token: Option<crate::config::Secret>,
-            /// Old spelling of `authorization.credentials_file`.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub bearer_token_file: Option<std::path::PathBuf>,
-            /// TLS of the connection.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub tls_config: Option<crate::config::http_client::TlsConfig>,
-            /// Whether redirects are followed; default yes.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub follow_redirects: Option<bool>,
-            /// Whether HTTP/2 may be used over TLS; default yes.
-            #[serde(skip_serializing_if = "Option::is_none")]
-            pub enable_http2: Option<bool>,
-            /// A proxy for all requests.
+            $($own)*
+            /// A proxy for all requests; a secret, because it may hold a password.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub proxy_url: Option<crate::config::Secret>,
             /// Hosts reached without the proxy, by commas.
@@ -58,12 +33,66 @@ macro_rules! with_http_client {
             /// Take the proxy from `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub proxy_from_environment: Option<bool>,
-            /// Headers for the proxy.
+            /// Headers for the proxy, with the request that opens a tunnel; secrets, because they may hold passwords.
             #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
             pub proxy_connect_header: std::collections::BTreeMap<String, Vec<crate::config::Secret>>,
-            /// Further headers.
-            #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-            pub http_headers: std::collections::BTreeMap<String, crate::config::http_client::HeaderValues>,
+        }
+    };
+}
+pub(crate) use with_proxy;
+
+/// Declares a struct that has all keys of `http_config` behind its own.
+macro_rules! with_http_keys {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident { $($own:tt)* }
+    ) => {
+        crate::config::http_client::with_proxy! {
+            $(#[$meta])*
+            pub struct $name {
+                $($own)*
+                /// User name and password.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub basic_auth: Option<crate::config::http_client::BasicAuth>,
+                /// An `Authorization` header of any type.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub authorization: Option<crate::config::http_client::Authorization>,
+                /// Tokens of OAuth 2.0.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub oauth2: Option<crate::config::http_client::OAuth2>,
+                /// Old spelling of `authorization.credentials`.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub bearer_token: Option<crate::config::Secret>,
+                /// Old spelling of `authorization.credentials_file`.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub bearer_token_file: Option<std::path::PathBuf>,
+                /// TLS of the connection.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub tls_config: Option<crate::config::http_client::TlsConfig>,
+                /// Whether redirects are followed; default yes.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub follow_redirects: Option<bool>,
+                /// Whether HTTP/2 may be used over TLS; default yes.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub enable_http2: Option<bool>,
+                /// Further headers.
+                #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+                pub http_headers: std::collections::BTreeMap<String, crate::config::http_client::HeaderValues>,
+            }
+        }
+    };
+}
+pub(crate) use with_http_keys;
+
+/// Declares a struct that has the keys of [`HttpClientConfig`] beside its own, and `http_client()` to take them out.
+macro_rules! with_http_client {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident { $($own:tt)* }
+    ) => {
+        crate::config::http_client::with_http_keys! {
+            $(#[$meta])*
+            pub struct $name { $($own)* }
         }
 
         impl $name {
@@ -203,49 +232,9 @@ pub struct TlsConfig {
     pub max_version: Option<TlsVersion>,
 }
 
-/// All keys of `http_config`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HttpClientConfig {
-    /// User name and password.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub basic_auth: Option<BasicAuth>,
-    /// An `Authorization` header of any type.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub authorization: Option<Authorization>,
-    /// Tokens of OAuth 2.0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub oauth2: Option<OAuth2>,
-    /// Old spelling of `authorization.credentials`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bearer_token: Option<Secret>,
-    /// Old spelling of `authorization.credentials_file`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bearer_token_file: Option<PathBuf>,
-    /// TLS of the connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_config: Option<TlsConfig>,
-    /// Whether redirects are followed; default yes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub follow_redirects: Option<bool>,
-    /// Whether HTTP/2 may be used over TLS; default yes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub enable_http2: Option<bool>,
-    /// A proxy for all requests; a secret, because it may hold a password.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_url: Option<Secret>,
-    /// Hosts reached without the proxy, by commas.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub no_proxy: Option<String>,
-    /// Take the proxy from `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_from_environment: Option<bool>,
-    /// Headers for the proxy, with the request that opens a tunnel; secrets, because they may hold passwords.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
-    /// Further headers.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub http_headers: BTreeMap<String, HeaderValues>,
+with_http_keys! {
+    /// All keys of `http_config`.
+    pub struct HttpClientConfig {}
 }
 
 /// Headers that the client sets itself.

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::client::{ClientError, build, read_secret};
 use super::tls::TlsMaterial;
-use super::{HttpClientConfig, TlsConfig};
+use super::{HttpClientConfig, TlsConfig, with_proxy};
 use crate::config::{Problems, Secret};
 
 /// A token is taken anew so long before its end, so that it does not end under way (the same as Go's client).
@@ -26,41 +26,29 @@ const ANSWER_BYTES: usize = 256 * 1024;
 /// How much of a refusal is shown.
 const SHOWN_CHARS: usize = 300;
 
-/// Where tokens come from. They are used until shortly before they end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OAuth2 {
-    /// Who asks.
-    pub client_id: String,
-    /// The password.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_secret: Option<Secret>,
-    /// A file with it, read for each token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_secret_file: Option<PathBuf>,
-    /// What the token is to be good for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub scopes: Vec<String>,
-    /// Where tokens are asked for.
-    pub token_url: String,
-    /// Further parameters of the request.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub endpoint_params: BTreeMap<String, String>,
-    /// TLS to `token_url`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_config: Option<TlsConfig>,
-    /// A proxy for the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_url: Option<Secret>,
-    /// Hosts reached without the proxy, by commas.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub no_proxy: Option<String>,
-    /// Take the proxy from `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_from_environment: Option<bool>,
-    /// Headers for the proxy.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
+with_proxy! {
+    /// Where tokens come from. They are used until shortly before they end. The proxy is that of the requests for tokens.
+    pub struct OAuth2 {
+        /// Who asks.
+        pub client_id: String,
+        /// The password.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub client_secret: Option<Secret>,
+        /// A file with it, read for each token.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub client_secret_file: Option<PathBuf>,
+        /// What the token is to be good for.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub scopes: Vec<String>,
+        /// Where tokens are asked for.
+        pub token_url: String,
+        /// Further parameters of the request.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        pub endpoint_params: BTreeMap<String, String>,
+        /// TLS to `token_url`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub tls_config: Option<TlsConfig>,
+    }
 }
 
 impl OAuth2 {

@@ -1,39 +1,24 @@
 //! Discord: a webhook's message with one embed.
 
-use serde::{Deserialize, Serialize};
+use super::{Texts, hook_receiver};
 
-use super::{Texts, needs_url};
-use crate::config::http_client::HttpClientConfig;
-use crate::config::{Problems, Secret};
-
-/// A message. Texts are templates.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DiscordConfig {
-    /// Whether the end of alerts is told too.
-    pub send_resolved: bool,
-    /// HTTP options; those of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<HttpClientConfig>,
-    /// The webhook, which is a secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook_url: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook_url_file: Option<String>,
-    /// Text above the embed, at most 2000 characters; here mentions work.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub content: String,
-    /// Heading of the embed, at most 256 characters.
-    pub title: String,
-    /// Text of the embed, at most 4096 characters.
-    pub message: String,
-    /// Name that is shown.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub username: String,
-    /// Picture that is shown.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub avatar_url: String,
+hook_receiver! {
+    /// A message. Texts are templates.
+    pub struct DiscordConfig {
+        /// Text above the embed, at most 2000 characters; here mentions work.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub content: String,
+        /// Heading of the embed, at most 256 characters.
+        pub title: String,
+        /// Text of the embed, at most 4096 characters.
+        pub message: String,
+        /// Name that is shown.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub username: String,
+        /// Picture that is shown.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub avatar_url: String,
+    }
 }
 
 impl Default for DiscordConfig {
@@ -54,10 +39,6 @@ impl Default for DiscordConfig {
 }
 
 impl DiscordConfig {
-    pub(super) fn validate(&self, path: &str, problems: &mut Problems) {
-        needs_url(path, "webhook_url", self.webhook_url.as_ref(), self.webhook_url_file.as_ref(), problems);
-    }
-
     /// Its templates with their keys.
     pub fn templates(&self) -> Texts<'_> {
         [

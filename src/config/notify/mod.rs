@@ -1,4 +1,5 @@
-//! Receivers of notifications: one file for each kind; kinds of Alertmanager's schema that are not supported are known by name.
+//! Receivers of notifications: one file for each kind, keys of many kinds in `shared_keys`; kinds of Alertmanager's schema that are not
+//! supported are known by name.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,6 +13,7 @@ mod ntfy;
 mod opsgenie;
 mod pagerduty;
 mod pushover;
+mod shared_keys;
 mod slack;
 mod telegram;
 mod webhook;
@@ -26,6 +28,7 @@ pub use ntfy::{NtfyAction, NtfyConfig};
 pub use opsgenie::{OpsgenieConfig, OpsgenieResponder};
 pub use pagerduty::{PagerdutyConfig, PagerdutyImage, PagerdutyLink};
 pub use pushover::{DEFAULT_PUSHOVER_URL, PushoverConfig};
+use shared_keys::{hook_receiver, http_receiver};
 pub use slack::{DEFAULT_SLACK_APP_URL, SLACK_POST, SlackAction, SlackConfig, SlackConfirm, SlackField};
 pub use telegram::TelegramConfig;
 pub use webhook::WebhookConfig;

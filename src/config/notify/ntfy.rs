@@ -2,51 +2,45 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Texts, either, url_problem};
-use crate::config::http_client::HttpClientConfig;
+use super::{Texts, either, http_receiver, url_problem};
 use crate::config::{Problems, Secret};
 
 /// The public server.
 pub const DEFAULT_NTFY_URL: &str = "https://ntfy.sh";
 
-/// A message. Texts are templates.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NtfyConfig {
-    /// Whether the end of alerts is told too.
-    pub send_resolved: bool,
-    /// HTTP options (`basic_auth` for a user's name and password); those of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<HttpClientConfig>,
-    /// The server.
-    pub url: String,
-    /// Access token (`tk_...`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_file: Option<String>,
-    /// The topic.
-    pub topic: String,
-    /// Heading.
-    pub title: String,
-    /// Text, at most 4096 bytes.
-    pub message: String,
-    /// 1 to 5, or `min`, `low`, `default`, `high`, `max`.
-    pub priority: String,
-    /// Tags and emojis, separated by commas.
-    pub tags: String,
-    /// Where a tap leads.
-    pub click: String,
-    /// Picture.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub icon: String,
-    /// Whether the text is Markdown.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub markdown: bool,
-    /// Buttons that open a page, three at most.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub actions: Vec<NtfyAction>,
+http_receiver! {
+    /// A message. Texts are templates. A user's name and password are `basic_auth` of `http_config`.
+    pub struct NtfyConfig {
+        /// The server.
+        pub url: String,
+        /// Access token (`tk_...`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub token: Option<Secret>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub token_file: Option<String>,
+        /// The topic.
+        pub topic: String,
+        /// Heading.
+        pub title: String,
+        /// Text, at most 4096 bytes.
+        pub message: String,
+        /// 1 to 5, or `min`, `low`, `default`, `high`, `max`.
+        pub priority: String,
+        /// Tags and emojis, separated by commas.
+        pub tags: String,
+        /// Where a tap leads.
+        pub click: String,
+        /// Picture.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub icon: String,
+        /// Whether the text is Markdown.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        pub markdown: bool,
+        /// Buttons that open a page, three at most.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub actions: Vec<NtfyAction>,
+    }
 }
 
 /// A button that opens a page.

@@ -4,62 +4,56 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Texts, either, url_problem};
+use super::{Texts, either, http_receiver, url_problem};
 use crate::config::alerting::GlobalConfig;
-use crate::config::http_client::HttpClientConfig;
 use crate::config::{Problems, Secret};
 
 /// The API.
 pub const DEFAULT_OPSGENIE_URL: &str = "https://api.opsgenie.com/";
 
-/// An alert. Texts are templates.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OpsgenieConfig {
-    /// Whether the alert is closed when all is over.
-    pub send_resolved: bool,
-    /// HTTP options; those of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<HttpClientConfig>,
-    /// Key of the API.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_key: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_key_file: Option<String>,
-    /// The API; `opsgenie_api_url` of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_url: Option<String>,
-    /// What it says, at most 130 characters.
-    pub message: String,
-    /// The long form.
-    pub description: String,
-    /// Where it comes from.
-    pub source: String,
-    /// Further details; the common labels are always there.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub details: BTreeMap<String, String>,
-    /// What is affected.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub entity: String,
-    /// Who is to act.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub responders: Vec<OpsgenieResponder>,
-    /// Names of actions, separated by commas.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub actions: String,
-    /// Tags, separated by commas.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub tags: String,
-    /// A note.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub note: String,
-    /// `P1` to `P5`.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub priority: String,
-    /// Whether message and description of an alert that is open are brought up to date.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub update_alerts: bool,
+http_receiver! {
+    /// An alert, which the end of what it tells closes. Texts are templates.
+    pub struct OpsgenieConfig {
+        /// Key of the API.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub api_key: Option<Secret>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub api_key_file: Option<String>,
+        /// The API; `opsgenie_api_url` of `global` if not given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub api_url: Option<String>,
+        /// What it says, at most 130 characters.
+        pub message: String,
+        /// The long form.
+        pub description: String,
+        /// Where it comes from.
+        pub source: String,
+        /// Further details; the common labels are always there.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        pub details: BTreeMap<String, String>,
+        /// What is affected.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub entity: String,
+        /// Who is to act.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub responders: Vec<OpsgenieResponder>,
+        /// Names of actions, separated by commas.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub actions: String,
+        /// Tags, separated by commas.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub tags: String,
+        /// A note.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub note: String,
+        /// `P1` to `P5`.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub priority: String,
+        /// Whether message and description of an alert that is open are brought up to date.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        pub update_alerts: bool,
+    }
 }
 
 /// Somebody who is to act: one of id, name and username, and a type.

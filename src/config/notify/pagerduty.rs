@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Texts, either, is_zero, url_problem};
+use super::{Texts, either, http_receiver, is_zero, url_problem};
 use crate::config::alerting::GlobalConfig;
-use crate::config::http_client::HttpClientConfig;
 use crate::config::{ConfigDuration, Problems, Secret};
 
 /// Where events of version 2 go.
@@ -23,63 +22,58 @@ const DEFAULT_DETAILS: [(&str, &str); 4] = [
     ("num_resolved", "{{ .Alerts.Resolved | len }}"),
 ];
 
-/// An event to a service. Texts are templates, keys too.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PagerdutyConfig {
-    /// Whether the end of alerts is told too.
-    pub send_resolved: bool,
-    /// HTTP options; those of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<HttpClientConfig>,
-    /// Integration key of events of version 2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub routing_key: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub routing_key_file: Option<String>,
-    /// Key of events of version 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_key: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_key_file: Option<String>,
-    /// Where events go; `pagerduty_url` of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Name of the program that tells.
-    pub client: String,
-    /// Where it is.
-    pub client_url: String,
-    /// Summary, at most 1024 characters.
-    pub description: String,
-    /// `critical`, `error`, `warning` or `info`; empty means `error`.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub severity: String,
-    /// What is affected; the client if empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub source: String,
-    /// Kind of event.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub class: String,
-    /// Part of the source.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub component: String,
-    /// Cluster of sources.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub group: String,
-    /// Further details, nested as wanted; texts in them are templates. `firing`, `resolved`, `num_firing` and `num_resolved` are there unless given
-    /// otherwise.
-    pub details: BTreeMap<String, Value>,
-    /// Pictures; one whose `src` comes out empty is left out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub images: Vec<PagerdutyImage>,
-    /// Links; one whose `href` comes out empty is left out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub links: Vec<PagerdutyLink>,
-    /// How long one attempt may take; 0 for as long as the retries last.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub timeout: ConfigDuration,
+http_receiver! {
+    /// An event to a service. Texts are templates, keys too.
+    pub struct PagerdutyConfig {
+        /// Integration key of events of version 2.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub routing_key: Option<Secret>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub routing_key_file: Option<String>,
+        /// Key of events of version 1.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub service_key: Option<Secret>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub service_key_file: Option<String>,
+        /// Where events go; `pagerduty_url` of `global` if not given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub url: Option<String>,
+        /// Name of the program that tells.
+        pub client: String,
+        /// Where it is.
+        pub client_url: String,
+        /// Summary, at most 1024 characters.
+        pub description: String,
+        /// `critical`, `error`, `warning` or `info`; empty means `error`.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub severity: String,
+        /// What is affected; the client if empty.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub source: String,
+        /// Kind of event.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub class: String,
+        /// Part of the source.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub component: String,
+        /// Cluster of sources.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub group: String,
+        /// Further details, nested as wanted; texts in them are templates. `firing`, `resolved`, `num_firing` and `num_resolved` are there unless given
+        /// otherwise.
+        pub details: BTreeMap<String, Value>,
+        /// Pictures; one whose `src` comes out empty is left out.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub images: Vec<PagerdutyImage>,
+        /// Links; one whose `href` comes out empty is left out.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub links: Vec<PagerdutyLink>,
+        /// How long one attempt may take; 0 for as long as the retries last.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub timeout: ConfigDuration,
+    }
 }
 
 /// A picture.

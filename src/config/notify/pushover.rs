@@ -1,67 +1,59 @@
 //! Pushover: a message to a user's devices.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Texts, either, is_zero, url_problem};
-use crate::config::http_client::HttpClientConfig;
+use super::{Texts, either, http_receiver, is_zero, url_problem};
 use crate::config::{ConfigDuration, Problems, Secret};
 
 /// The API of messages.
 pub const DEFAULT_PUSHOVER_URL: &str = "https://api.pushover.net/1/messages.json";
 
-/// A message. Texts are templates.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PushoverConfig {
-    /// Whether the end of alerts is told too.
-    pub send_resolved: bool,
-    /// HTTP options; those of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<HttpClientConfig>,
-    /// The API; for a server between (campanile's own key).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_url: Option<String>,
-    /// Key of the user or group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_key: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_key_file: Option<String>,
-    /// Token of the application.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_file: Option<String>,
-    /// Heading, at most 250 characters.
-    pub title: String,
-    /// Text, at most 1024 characters.
-    pub message: String,
-    /// A link, at most 512 characters.
-    pub url: String,
-    /// What the link says.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub url_title: String,
-    /// One device alone.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub device: String,
-    /// A sound.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub sound: String,
-    /// -2 to 2; 2 must be acknowledged.
-    pub priority: String,
-    /// How often a message of priority 2 comes again, at least 30s.
-    pub retry: ConfigDuration,
-    /// For how long it does.
-    pub expire: ConfigDuration,
-    /// After how long the message goes away by itself; 0 for never.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub ttl: ConfigDuration,
-    /// Whether the text is HTML (values are escaped).
-    pub html: bool,
-    /// Whether the text is shown in a font of one width.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub monospace: bool,
+http_receiver! {
+    /// A message. Texts are templates.
+    pub struct PushoverConfig {
+        /// The API; for a server between (campanile's own key).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub api_url: Option<String>,
+        /// Key of the user or group.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub user_key: Option<Secret>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub user_key_file: Option<String>,
+        /// Token of the application.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub token: Option<Secret>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub token_file: Option<String>,
+        /// Heading, at most 250 characters.
+        pub title: String,
+        /// Text, at most 1024 characters.
+        pub message: String,
+        /// A link, at most 512 characters.
+        pub url: String,
+        /// What the link says.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub url_title: String,
+        /// One device alone.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub device: String,
+        /// A sound.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub sound: String,
+        /// -2 to 2; 2 must be acknowledged.
+        pub priority: String,
+        /// How often a message of priority 2 comes again, at least 30s.
+        pub retry: ConfigDuration,
+        /// For how long it does.
+        pub expire: ConfigDuration,
+        /// After how long the message goes away by itself; 0 for never.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub ttl: ConfigDuration,
+        /// Whether the text is HTML (values are escaped).
+        pub html: bool,
+        /// Whether the text is shown in a font of one width.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        pub monospace: bool,
+    }
 }
 
 impl Default for PushoverConfig {

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Texts, either, is_zero, url_problem};
+use super::{Texts, either, http_receiver, is_zero, url_problem};
 use crate::config::alerting::GlobalConfig;
-use crate::config::http_client::HttpClientConfig;
 use crate::config::{ConfigDuration, Problems, Secret};
 
 /// Where messages with an app token go.
@@ -13,82 +12,77 @@ pub const DEFAULT_SLACK_APP_URL: &str = "https://slack.com/api/chat.postMessage"
 /// The end of the address of the method that posts messages and says where they lie.
 pub const SLACK_POST: &str = "/chat.postMessage";
 
-/// A message to a channel. Texts are templates.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SlackConfig {
-    /// Whether the end of alerts is told too.
-    pub send_resolved: bool,
-    /// HTTP options; those of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<HttpClientConfig>,
-    /// Address of the incoming webhook, which is a secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_url: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_url_file: Option<String>,
-    /// Token of an app (`xoxb-...`); instead of a webhook.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub app_token: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub app_token_file: Option<String>,
-    /// Where messages with a token go.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub app_url: Option<String>,
-    /// Channel or user.
-    pub channel: String,
-    /// Name that is shown.
-    pub username: String,
-    /// Colour of the bar: `good`, `warning`, `danger` or `#rrggbb`.
-    pub color: String,
-    /// Heading, at most 1024 characters.
-    pub title: String,
-    /// Where the heading leads.
-    pub title_link: String,
-    /// Text above the attachment.
-    pub pretext: String,
-    /// Text of the attachment.
-    pub text: String,
-    /// Text of the message itself, above all attachments.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub message_text: String,
-    /// Title and value pairs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fields: Vec<SlackField>,
-    /// Whether fields that do not say it stand side by side.
-    pub short_fields: bool,
-    /// Small print.
-    pub footer: String,
-    /// Text for clients that show no attachments.
-    pub fallback: String,
-    /// Id of actions.
-    pub callback_id: String,
-    /// An emoji as picture.
-    pub icon_emoji: String,
-    /// Address of a picture.
-    pub icon_url: String,
-    /// Address of an image in the message.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub image_url: String,
-    /// Address of a small image.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub thumb_url: String,
-    /// Whether names become links.
-    pub link_names: bool,
-    /// Which texts have markup; `fallback`, `pretext` and `text` if none are named.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub mrkdwn_in: Vec<String>,
-    /// Buttons.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub actions: Vec<SlackAction>,
-    /// Whether the message of a group is changed instead of sending another, until all is over. Needs `chat.postMessage`.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub update_message: bool,
-    /// How long one attempt may take; 0 for as long as the retries last.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub timeout: ConfigDuration,
+http_receiver! {
+    /// A message to a channel. Texts are templates.
+    pub struct SlackConfig {
+        /// Address of the incoming webhook, which is a secret.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub api_url: Option<Secret>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub api_url_file: Option<String>,
+        /// Token of an app (`xoxb-...`); instead of a webhook.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub app_token: Option<Secret>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub app_token_file: Option<String>,
+        /// Where messages with a token go.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub app_url: Option<String>,
+        /// Channel or user.
+        pub channel: String,
+        /// Name that is shown.
+        pub username: String,
+        /// Colour of the bar: `good`, `warning`, `danger` or `#rrggbb`.
+        pub color: String,
+        /// Heading, at most 1024 characters.
+        pub title: String,
+        /// Where the heading leads.
+        pub title_link: String,
+        /// Text above the attachment.
+        pub pretext: String,
+        /// Text of the attachment.
+        pub text: String,
+        /// Text of the message itself, above all attachments.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub message_text: String,
+        /// Title and value pairs.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub fields: Vec<SlackField>,
+        /// Whether fields that do not say it stand side by side.
+        pub short_fields: bool,
+        /// Small print.
+        pub footer: String,
+        /// Text for clients that show no attachments.
+        pub fallback: String,
+        /// Id of actions.
+        pub callback_id: String,
+        /// An emoji as picture.
+        pub icon_emoji: String,
+        /// Address of a picture.
+        pub icon_url: String,
+        /// Address of an image in the message.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub image_url: String,
+        /// Address of a small image.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub thumb_url: String,
+        /// Whether names become links.
+        pub link_names: bool,
+        /// Which texts have markup; `fallback`, `pretext` and `text` if none are named.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub mrkdwn_in: Vec<String>,
+        /// Buttons.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub actions: Vec<SlackAction>,
+        /// Whether the message of a group is changed instead of sending another, until all is over. Needs `chat.postMessage`.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        pub update_message: bool,
+        /// How long one attempt may take; 0 for as long as the retries last.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub timeout: ConfigDuration,
+    }
 }
 
 /// A title and a value.

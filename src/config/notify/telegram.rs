@@ -1,48 +1,40 @@
 //! Telegram: a message of a bot to a chat.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Texts, either, url_problem};
+use super::{Texts, either, http_receiver, url_problem};
 use crate::config::alerting::GlobalConfig;
-use crate::config::http_client::HttpClientConfig;
 use crate::config::{Problems, Secret};
 
 /// The API of bots.
 pub const DEFAULT_TELEGRAM_URL: &str = "https://api.telegram.org";
 
-/// A message. The text is a template.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TelegramConfig {
-    /// Whether the end of alerts is told too.
-    pub send_resolved: bool,
-    /// HTTP options; those of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<HttpClientConfig>,
-    /// The API; `telegram_api_url` of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_url: Option<String>,
-    /// Token of the bot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bot_token: Option<Secret>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bot_token_file: Option<String>,
-    /// Id of the chat; groups have negative ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub chat_id: Option<i64>,
-    /// File of the same, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub chat_id_file: Option<String>,
-    /// Topic inside a group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_thread_id: Option<i64>,
-    /// The text, at most 4096 characters.
-    pub message: String,
-    /// Whether the message comes without a sound.
-    pub disable_notifications: bool,
-    /// `HTML` (values are escaped), `MarkdownV2`, `Markdown`, or empty for plain text.
-    pub parse_mode: String,
+http_receiver! {
+    /// A message. The text is a template.
+    pub struct TelegramConfig {
+        /// The API; `telegram_api_url` of `global` if not given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub api_url: Option<String>,
+        /// Token of the bot.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub bot_token: Option<Secret>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub bot_token_file: Option<String>,
+        /// Id of the chat; groups have negative ones.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub chat_id: Option<i64>,
+        /// File of the same, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub chat_id_file: Option<String>,
+        /// Topic inside a group.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub message_thread_id: Option<i64>,
+        /// The text, at most 4096 characters.
+        pub message: String,
+        /// Whether the message comes without a sound.
+        pub disable_notifications: bool,
+        /// `HTML` (values are escaped), `MarkdownV2`, `Markdown`, or empty for plain text.
+        pub parse_mode: String,
+    }
 }
 
 impl Default for TelegramConfig {

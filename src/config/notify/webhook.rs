@@ -1,31 +1,23 @@
 //! Webhooks.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Texts, is_zero, show_host};
-use crate::config::http_client::HttpClientConfig;
+use super::{Texts, http_receiver, is_zero, show_host};
 use crate::config::{ConfigDuration, Problems, Secret};
 
-/// A POST of Alertmanager's JSON, version 4.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WebhookConfig {
-    /// Whether the end of alerts is told too.
-    pub send_resolved: bool,
-    /// Where to; it may hold a token, so it is a secret of which only the host is shown. A template.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "show_host")]
-    pub url: Option<Secret>,
-    /// File with the address, read again on each use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url_file: Option<String>,
-    /// HTTP options; those of `global` if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_config: Option<HttpClientConfig>,
-    /// At most so many alerts in one message, the rest is counted in `truncatedAlerts`; 0 for all.
-    pub max_alerts: u64,
-    /// How long one attempt may take; 0 for as long as the retries last.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub timeout: ConfigDuration,
+http_receiver! {
+    /// A POST of Alertmanager's JSON, version 4.
+    pub struct WebhookConfig {
+        /// Where to; it may hold a token, so it is a secret of which only the host is shown. A template.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "show_host")]
+        pub url: Option<Secret>,
+        /// File with the address, read again on each use.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub url_file: Option<String>,
+        /// At most so many alerts in one message, the rest is counted in `truncatedAlerts`; 0 for all.
+        pub max_alerts: u64,
+        /// How long one attempt may take; 0 for as long as the retries last.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub timeout: ConfigDuration,
+    }
 }
 
 impl Default for WebhookConfig {

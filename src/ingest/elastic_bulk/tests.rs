@@ -1,24 +1,12 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::config::ByteSize;
 use crate::config::logs::LogLimits;
-use crate::ingest::stored::entries;
-use crate::logs::{Options, Store};
-
-fn intake(dir: &std::path::Path, limits: &LogLimits) -> Intake {
-    let options = Options { background: false, retention_ns: 0, ..Options::default() };
-    Intake::new(Arc::new(Store::open(dir, options).unwrap()), limits)
-}
-
-fn request(body: &[u8]) -> LogRequest<'_> {
-    LogRequest { sender: "a", content_type: None, content_encoding: None, body, max_body_bytes: 64 << 20 }
-}
+use crate::ingest::test_store::{entries, intake, options, request};
 
 #[test]
 fn each_item_has_its_fate() {
     let dir = tempfile::tempdir().unwrap();
-    let intake = intake(dir.path(), &LogLimits::default());
+    let intake = intake(dir.path(), options(), &LogLimits::default());
     let parameters = [("pipeline", "geo"), ("refresh", "true"), ("team", "blue")];
     let target = Target::read(&ElasticConfig::default(), parameters, Some("app-2026.01.15".to_owned()));
     let body = br#"{"create":{"_id":"7"}}
@@ -86,7 +74,7 @@ not json
 #[test]
 fn brief_answers_and_single_documents() {
     let dir = tempfile::tempdir().unwrap();
-    let intake = intake(dir.path(), &LogLimits::default());
+    let intake = intake(dir.path(), options(), &LogLimits::default());
     let parameters = [("filter_path", "errors,items.*.error,items.*.status")];
     let target = Target::read(&ElasticConfig::default(), parameters, None);
     let answer = bulk(&intake, &target, &request(b"{\"create\":{}}\n{\"message\":\"x\"}\n")).unwrap();
@@ -102,7 +90,7 @@ fn brief_answers_and_single_documents() {
 #[test]
 fn documents_of_very_many_fields_stay_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let intake = intake(dir.path(), &LogLimits::default());
+    let intake = intake(dir.path(), options(), &LogLimits::default());
     let target = Target::read(&ElasticConfig::default(), [], None);
     let fields: Vec<String> = (0..200).map(|i| format!("\"f{i}\":{i}")).collect();
     let document = format!("{{\"message\":\"m\",{}}}", fields.join(","));
@@ -115,7 +103,7 @@ fn documents_of_very_many_fields_stay_whole() {
 fn a_sender_over_its_rate_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let limits = LogLimits { sender_rate: ByteSize(1024), sender_burst: ByteSize(1024), ..LogLimits::default() };
-    let intake = intake(dir.path(), &limits);
+    let intake = intake(dir.path(), options(), &limits);
     let target = Target::read(&ElasticConfig::default(), [], None);
     let line = "v".repeat(2000);
     let body = format!("{{\"index\":{{}}}}\n{{\"message\":\"{line}\"}}\n");

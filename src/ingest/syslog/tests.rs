@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt;
 use super::*;
 use crate::config::ByteSize;
 use crate::config::logs::LogLimits;
-use crate::ingest::stored::lines as stored;
+use crate::ingest::test_store::{lines as stored, options};
 use crate::logs::{Options, Store};
 
 async fn listeners(store: &Arc<Store>, limits: &LogLimits, config: SyslogListener) -> SyslogListeners {
@@ -26,13 +26,7 @@ fn refused(reason: &str) -> u64 {
 async fn datagrams_that_find_no_room_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     // Takes one batch, then nothing until it is flushed.
-    let options = Options {
-        background: false,
-        retention_ns: 0,
-        max_buffer_bytes: 1,
-        max_wait: Duration::from_millis(1),
-        ..Options::default()
-    };
+    let options = Options { max_buffer_bytes: 1, max_wait: Duration::from_millis(1), ..options() };
     let store = Arc::new(Store::open(dir.path(), options).unwrap());
     let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -72,8 +66,7 @@ async fn datagrams_that_find_no_room_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_over_their_rate_wait() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { background: false, retention_ns: 0, ..Options::default() };
-    let store = Arc::new(Store::open(dir.path(), options).unwrap());
+    let store = Arc::new(Store::open(dir.path(), options()).unwrap());
     let limits =
         LogLimits { sender_rate: ByteSize(16 << 10), sender_burst: ByteSize(16 << 10), ..LogLimits::default() };
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
 use super::{AnyValue, LogRecord, OtlpError, ResourceLogs, ScopeLogs};
-use crate::wire::otlp_value::{JsonValue, KeyValue, Text, attributes};
+use crate::wire::json_text::Text;
+use crate::wire::otlp_value::{JsonValue, KeyValue, attributes, id};
 
 /// Reads the JSON form of `ExportLogsServiceRequest`. Unknown keys are passed over; depth is bounded by the parser (128).
 pub fn decode_json(body: &[u8]) -> Result<Vec<ResourceLogs<'_>>, OtlpError> {
@@ -77,12 +78,6 @@ fn text(value: Option<Text<'_>>) -> Cow<'_, str> {
     value.unwrap_or_default().0
 }
 
-/// An id as protobuf's ids are shown; one of zeros is none.
-fn id(value: Option<Text<'_>>) -> String {
-    let id = text(value).to_ascii_lowercase();
-    if id.bytes().all(|b| b == b'0') { String::new() } else { id }
-}
-
 impl<'a> From<JsonResourceLogs<'a>> for ResourceLogs<'a> {
     fn from(r: JsonResourceLogs<'a>) -> Self {
         let resource = r.resource.unwrap_or_default();
@@ -119,8 +114,8 @@ impl<'a> From<JsonRecord<'a>> for LogRecord<'a> {
             attributes: attributes(r.attributes),
             dropped_attributes: r.dropped_attributes_count.unwrap_or(0),
             flags: r.flags.unwrap_or(0),
-            trace_id: id(r.trace_id),
-            span_id: id(r.span_id),
+            trace_id: id(&text(r.trace_id)),
+            span_id: id(&text(r.span_id)),
             event_name: text(r.event_name),
         }
     }

@@ -8,7 +8,7 @@ use super::{
     Attributes, Buckets, Data, ExponentialPoint, Head, HistogramPoint, Metric, NumberPoint, OtlpMetricsError,
     PointExemplar, ResourceMetrics, SummaryPoint, Temporality,
 };
-use crate::wire::otlp_value::KeyValue;
+use crate::wire::otlp_value::{KeyValue, id};
 
 /// Reads the JSON form of `ExportMetricsServiceRequest`. Unknown keys are passed over; depth is bounded by the parser (128).
 pub fn decode_json(body: &[u8]) -> Result<Vec<ResourceMetrics>, OtlpMetricsError> {
@@ -23,8 +23,8 @@ fn list<'a>(v: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     v.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn string(v: &Value, key: &str) -> String {
-    v.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+    v.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A whole number that is not negative.
@@ -70,7 +70,8 @@ fn metric(v: &Value) -> Metric {
     } else {
         Data::None
     };
-    Metric { name: string(v, "name"), description: string(v, "description"), unit: string(v, "unit"), data }
+    let string = |key: &str| text(v, key).to_owned();
+    Metric { name: string("name"), description: string("description"), unit: string("unit"), data }
 }
 
 fn points(v: &Value) -> impl Iterator<Item = &Value> {
@@ -147,16 +148,12 @@ fn summary_point(v: &Value) -> SummaryPoint {
 }
 
 fn exemplars(v: &Value) -> Vec<PointExemplar> {
-    let id = |v: &Value, key: &str| {
-        let id = string(v, key).to_ascii_lowercase();
-        if id.bytes().all(|b| b == b'0') { String::new() } else { id }
-    };
     let one = |e: &Value| PointExemplar {
         attributes: attributes(e, "filteredAttributes"),
         time_ns: whole_at(e, "timeUnixNano"),
         value: value(e),
-        trace_id: id(e, "traceId"),
-        span_id: id(e, "spanId"),
+        trace_id: id(text(e, "traceId")),
+        span_id: id(text(e, "spanId")),
     };
     list(v, "exemplars").map(one).collect()
 }

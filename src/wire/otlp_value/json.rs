@@ -8,10 +8,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::{AnyValue, Attributes};
-
-/// A text, borrowed where it has no escapes.
-#[derive(Deserialize, Default)]
-pub(in crate::wire) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+use crate::wire::json_text::Text;
 
 /// A name and its value.
 #[derive(Deserialize)]
@@ -27,6 +24,12 @@ pub(in crate::wire) struct KeyValue<'a> {
 pub(in crate::wire) fn attributes<'a>(pairs: Option<Vec<KeyValue<'a>>>) -> Attributes<'a> {
     let pair = |p: KeyValue<'a>| (p.key.0, p.value.map_or(AnyValue::Empty, |v| v.0));
     pairs.into_iter().flatten().map(pair).collect()
+}
+
+/// An id of hexadecimal digits in the form in which protobuf's ids are shown; one of zeros is none.
+pub(in crate::wire) fn id(digits: &str) -> String {
+    let id = digits.to_ascii_lowercase();
+    if id.bytes().all(|b| b == b'0') { String::new() } else { id }
 }
 
 /// A number of any kind, for values.
