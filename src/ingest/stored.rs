@@ -13,6 +13,7 @@ pub(super) fn entries(store: &Store) -> Vec<(i64, String, Labels, Labels)> {
         end_ns: i64::MAX,
         direction: Direction::Forward,
         filters: vec![],
+        labels: vec![],
         limit: None,
     };
     let snapshot = store.snapshot();

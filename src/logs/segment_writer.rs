@@ -1,10 +1,12 @@
-//! Writes a segment: a file of row groups, their token index and a directory of both. See `docs/storage-format.md`.
+//! Writes a segment: a file of row groups, what is found in them (patterns, pairs of metadata, tokens) and a directory. See
+//! `docs/storage-format.md`.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::columns::group_writer::{GroupEntry, GroupWriter};
+use super::index::pairs::{self, PairIndex};
 use super::index::{self, BlockTokens, Built, TokenIndex};
 use super::patterns::mine::PatternMiner;
 use super::patterns::section;
@@ -19,10 +21,13 @@ pub const FOOTER_NUMBERS: usize = 12;
 /// Bytes of the footer: its numbers, their checksum, [`MAGIC`].
 pub const FOOTER_BYTES: usize = FOOTER_NUMBERS * 8 + 4 + MAGIC.len();
 
+/// Stands in the directory for patterns or pairs that are not there.
+pub const NO_EXTRA: u8 = 0;
+
 /// What the footer says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footer {
-    /// Bytes up to the end of the row groups and the patterns.
+    /// Bytes up to the end of the row groups, the patterns and the pairs.
     pub groups_end: u64,
     /// Bytes of the index' parts: words, ids, postings of words, postings of ids, trigrams.
     pub index_bytes: [u64; 5],
@@ -41,7 +46,8 @@ pub struct Footer {
 }
 
 impl Footer {
-    fn encode(&self) -> Vec<u8> {
+    /// Writes the footer.
+    pub fn encode(&self) -> Vec<u8> {
         let [a, b, c, d, e] = self.index_bytes;
         let numbers: [u64; FOOTER_NUMBERS] = [
             self.groups_end,
@@ -199,41 +205,51 @@ impl SegmentWriter {
     /// Ends a segment of added rows: indexed, synced and in its place. Without rows there is no file.
     pub fn finish(mut self) -> io::Result<Option<Footer>> {
         self.end_group()?;
-        let patterns = self.put_patterns()?;
+        let mut tokens = std::mem::take(&mut self.tokens);
+        let pairs = tokens.take_pairs().finish();
+        let said = self.put_extras(pairs)?;
         self.out.crc = 0;
         let groups_end = self.out.bytes;
-        let tokens = std::mem::take(&mut self.tokens);
         let built = index::build(tokens, &mut self.out)?;
-        self.end(groups_end, built, patterns)
+        self.end(groups_end, built, said)
     }
 
-    /// Ends a segment of copied groups with what their indexes hold; each comes with the number of its first block here.
-    pub(super) fn finish_copied(mut self, sources: &[(&TokenIndex, u32)]) -> io::Result<Option<Footer>> {
-        let patterns = self.put_patterns()?;
+    /// Ends a segment of copied groups with what their indexes hold; each comes with the number of its first block here. Without
+    /// an index of the pairs of each there will be none.
+    pub(super) fn finish_copied(
+        mut self,
+        sources: &[(&TokenIndex, u32)],
+        pairs: Option<&[(&PairIndex, u32)]>,
+    ) -> io::Result<Option<Footer>> {
+        let said = self.put_extras(pairs.and_then(pairs::merge))?;
         self.out.crc = 0;
         let groups_end = self.out.bytes;
         let built = index::merge(sources, &mut self.out)?;
-        self.end(groups_end, built, patterns)
+        self.end(groups_end, built, said)
     }
 
-    /// Writes the patterns; gives what the directory is to say of them.
-    fn put_patterns(&mut self) -> io::Result<Vec<u8>> {
+    /// Writes the patterns and the pairs; gives what the directory is to say of them.
+    fn put_extras(&mut self, pairs: Option<Vec<u8>>) -> io::Result<Vec<u8>> {
         let given = Patterns::Given(None);
-        let bytes = match std::mem::replace(&mut self.patterns, given) {
+        let patterns = match std::mem::replace(&mut self.patterns, given) {
             Patterns::Mined(miner) => Some(miner.finish()),
             Patterns::Given(bytes) => bytes,
         };
         let mut said = Vec::new();
-        if let Some(bytes) = bytes {
+        for (version, bytes) in [(section::VERSION, patterns), (pairs::VERSION, pairs)] {
+            let Some(bytes) = bytes else {
+                said.push(NO_EXTRA);
+                continue;
+            };
             self.out.write_all(&bytes)?;
-            said.push(section::VERSION);
+            said.push(version);
             put_u64(&mut said, bytes.len() as u64);
             said.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         }
         Ok(said)
     }
 
-    fn end(mut self, groups_end: u64, built: Built, patterns: Vec<u8>) -> io::Result<Option<Footer>> {
+    fn end(mut self, groups_end: u64, built: Built, extras: Vec<u8>) -> io::Result<Option<Footer>> {
         let runs = || self.entries.iter().flat_map(|e| &e.runs);
         let (Some(first), Some(last)) = (runs().map(|r| r.first).min(), runs().map(|r| r.last).max()) else {
             return Ok(None);
@@ -245,7 +261,7 @@ impl SegmentWriter {
         let mut directory = Vec::new();
         put_u64(&mut directory, self.entries.len() as u64);
         self.entries.iter().for_each(|e| e.put(&mut directory));
-        directory.extend_from_slice(&patterns);
+        directory.extend_from_slice(&extras);
         self.out.write_all(&directory)?;
         let footer = Footer {
             groups_end,
