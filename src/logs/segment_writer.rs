@@ -2,7 +2,7 @@
 //! `docs/storage-format.md`.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::columns::group_writer::{GroupEntry, GroupWriter};
@@ -94,21 +94,61 @@ impl Footer {
 
 /// A file that counts and checks what is written to it.
 struct Output {
-    file: BufWriter<File>,
+    file: File,
+    /// What is not in the file yet. Dictionaries come byte by byte.
+    buffer: Vec<u8>,
     bytes: u64,
     crc: u32,
+    /// Bytes of the buffer that are in `crc`, or are not to be.
+    summed: usize,
+}
+
+impl Output {
+    /// So much is written at once.
+    const BUFFER_BYTES: usize = 1 << 18;
+
+    fn new(file: File) -> Output {
+        Output { file, buffer: Vec::with_capacity(Output::BUFFER_BYTES), bytes: 0, crc: 0, summed: 0 }
+    }
+
+    fn add_up(&mut self) {
+        self.crc = crc32c::crc32c_append(self.crc, self.buffer.get(self.summed..).unwrap_or_default());
+        self.summed = self.buffer.len();
+    }
+
+    /// Begins a checksum of what is to come.
+    fn begin_crc(&mut self) {
+        (self.crc, self.summed) = (0, self.buffer.len());
+    }
+
+    /// The checksum of what came since.
+    fn crc(&mut self) -> u32 {
+        self.add_up();
+        self.crc
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        self.add_up();
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        self.summed = 0;
+        Ok(())
+    }
 }
 
 impl Write for Output {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
+        self.buffer.extend_from_slice(bytes);
         self.bytes += bytes.len() as u64;
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        if self.buffer.len() >= Output::BUFFER_BYTES {
+            self.write_out()?;
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.write_out()
     }
 }
 
@@ -139,11 +179,11 @@ impl SegmentWriter {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
         let temporary = path.with_file_name(name);
-        let file = BufWriter::with_capacity(1 << 18, File::create(&temporary)?);
+        let file = File::create(&temporary)?;
         let mut writer = SegmentWriter {
             temporary,
             path: path.to_owned(),
-            out: Output { file, bytes: 0, crc: 0 },
+            out: Output::new(file),
             group: GroupWriter::default(),
             tokens: BlockTokens::default(),
             patterns: Patterns::Mined(Box::default()),
@@ -208,7 +248,7 @@ impl SegmentWriter {
         let mut tokens = std::mem::take(&mut self.tokens);
         let pairs = tokens.take_pairs().finish();
         let said = self.put_extras(pairs)?;
-        self.out.crc = 0;
+        self.out.begin_crc();
         let groups_end = self.out.bytes;
         let built = index::build(tokens, &mut self.out)?;
         self.end(groups_end, built, said)
@@ -222,7 +262,7 @@ impl SegmentWriter {
         pairs: Option<&[(&PairIndex, u32)]>,
     ) -> io::Result<Option<Footer>> {
         let said = self.put_extras(pairs.and_then(pairs::merge))?;
-        self.out.crc = 0;
+        self.out.begin_crc();
         let groups_end = self.out.bytes;
         let built = index::merge(sources, &mut self.out)?;
         self.end(groups_end, built, said)
@@ -257,7 +297,7 @@ impl SegmentWriter {
         for part in [&built.word_postings, &built.id_postings, &built.trigrams] {
             self.out.write_all(part)?;
         }
-        let index_crc = self.out.crc;
+        let index_crc = self.out.crc();
         let mut directory = Vec::new();
         put_u64(&mut directory, self.entries.len() as u64);
         self.entries.iter().for_each(|e| e.put(&mut directory));
@@ -281,7 +321,7 @@ impl SegmentWriter {
         };
         self.out.write_all(&footer.encode())?;
         self.out.flush()?;
-        self.out.file.get_ref().sync_all()?;
+        self.out.file.sync_all()?;
         fs::rename(&self.temporary, &self.path)?;
         self.finished = true;
         atomic_file::sync_parent(&self.path)?;

@@ -12,7 +12,7 @@ use super::packed;
 use super::skeleton::{Kind, Skeleton};
 use super::split::{Split, split_like, split_line, split_raw};
 use crate::disk::varint::{put_bytes, put_i64, put_u64, take_bytes, take_str, take_u64};
-use crate::logs::detect::{DETECTED_LEVEL, LEVELS, NO_LEVEL, level_name};
+use crate::logs::detect::{DETECTED_LEVEL, LEVELS, NO_LEVEL, is_level_only, level_name};
 use crate::logs::index::pairs::NameSeed;
 use crate::logs::index::{BlockTokens, Texts};
 use crate::logs::limits;
@@ -211,11 +211,16 @@ impl GroupWriter {
         {
             self.level_names.push((self.rows() as u32 - 1, name.into()));
         }
-        let kept = || metadata.iter().filter(|(n, _)| level == NO_LEVEL || *n != DETECTED_LEVEL);
         let key = &mut self.split.key;
         key.clear();
-        put_u64(key, kept().count() as u64);
         self.split.spans.clear();
+        if is_level_only(metadata, level) {
+            put_u64(key, 0);
+            self.metadata.add(key, std::iter::empty(), usize::MAX);
+            return;
+        }
+        let kept = || metadata.iter().filter(|(n, _)| level == NO_LEVEL || *n != DETECTED_LEVEL);
+        put_u64(key, kept().count() as u64);
         for (name, value) in kept() {
             put_bytes(&mut self.split.key, name.as_bytes());
             let start = self.metadata_text.len() as u32;

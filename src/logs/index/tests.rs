@@ -49,6 +49,6 @@ fn an_id_is_found_however_it_is_asked_for() {
         assert_eq!(ask(&id(i)), (vec![i], Some(if i == 5 { 1 } else { 2 })), "{i}");
         assert_eq!(ask(&format!("={} ", id(i))).0.len(), usize::from(i != 5), "{i}");
         let (found, told) = ask(id(i).get(3..20).unwrap());
-        assert_eq!((found, told), (vec![i], None), "{i}");
+        assert!(found.contains(&i) && told.is_none(), "{i}: {found:?} {told:?}");
     }
 }
