@@ -173,7 +173,7 @@ impl PairIndex {
     }
 
     /// The terms from that sample on, with their blocks.
-    fn from_sample(&self, sample: usize) -> Entries<'_> {
+    fn entries_at(&self, sample: usize) -> Entries<'_> {
         let start = COUNT_BYTES + self.samples * SAMPLE_BYTES;
         let at = self.sample(sample).map_or(self.bytes.len(), |(_, at)| start.saturating_add(at));
         Entries { index: self, input: self.bytes.get(at..).unwrap_or_default(), next: sample * STRIDE, term: 0 }
@@ -190,7 +190,7 @@ impl PairIndex {
             }
         }
         let Some(sample) = low.checked_sub(1) else { return Vec::new() };
-        let mut entries = self.from_sample(sample);
+        let mut entries = self.entries_at(sample);
         let mut blocks = Vec::new();
         for _ in 0..STRIDE {
             blocks.clear();
@@ -259,7 +259,7 @@ impl Source<'_> {
 pub fn merge(indexes: &[(&PairIndex, u32)]) -> Option<Vec<u8>> {
     let mut sources: Vec<Source<'_>> = indexes
         .iter()
-        .map(|(index, base)| Source { entries: index.from_sample(0), base: *base, term: 0, blocks: Vec::new() })
+        .map(|(index, base)| Source { entries: index.entries_at(0), base: *base, term: 0, blocks: Vec::new() })
         .collect();
     let mut heap = BinaryHeap::new();
     for (i, source) in sources.iter_mut().enumerate() {
