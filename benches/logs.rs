@@ -157,6 +157,7 @@ fn queries(c: &mut Criterion) {
         end_ns: end,
         direction: Direction::Backward,
         filters,
+        labels: Vec::new(),
         limit,
     };
     let mut group = c.benchmark_group("logs_query_500k_lines");

@@ -102,7 +102,7 @@ fn explanation(stats: &Value) -> String {
         tell(format!("plan of {}", plan.get("selector").and_then(Value::as_str).unwrap_or_default()));
         tell(format!("  {} streams in {} partitions, {} segments", n("streams"), n("partitions"), n("segments")));
         tell(format!(
-            "  {} row groups, of which {} are ruled out by their terms",
+            "  {} row groups, of which {} are ruled out by the indexes",
             n("rowGroups"),
             n("rowGroupsRuledOut")
         ));

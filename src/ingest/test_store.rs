@@ -32,6 +32,7 @@ pub(super) fn entries(store: &Store) -> Vec<(i64, String, Labels, Labels)> {
         end_ns: i64::MAX,
         direction: Direction::Forward,
         filters: vec![],
+        labels: vec![],
         limit: None,
     };
     let snapshot = store.snapshot();

@@ -59,6 +59,7 @@ pub fn evaluate(
             end_ns: *end_ns,
             direction: Direction::Forward,
             hints: Vec::new(),
+            labels: Vec::new(),
         };
         run.explain(&r.log, &select)?;
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::logql::ast::{Expr, LogExpr};
 use crate::logql::format;
+use crate::logql::label_hints::label_hints;
 use crate::logql::labels::Category;
 use crate::logql::metric;
 use crate::logql::parse::{ParseError, parse};
@@ -260,13 +261,7 @@ impl Run<'_> {
         (start_ns, end_ns): (TimestampNs, TimestampNs),
         fold: &dyn Fold,
     ) -> Result<(), QueryError> {
-        let select = Select {
-            matchers: log.matchers.clone(),
-            start_ns,
-            end_ns,
-            direction: Direction::Forward,
-            hints: line_hints(log),
-        };
+        let select = select_of(log, (start_ns, end_ns), Direction::Forward);
         self.explain(log, &select)?;
         Ok(self.storage.fold(&select, fold)?)
     }
@@ -282,7 +277,7 @@ impl Run<'_> {
         /// How many lines are read between two looks at the clock.
         const CHECK_EVERY: u64 = 4096;
         let pipeline = Pipeline::compile(&log.stages).map_err(QueryError::Invalid)?;
-        let select = Select { matchers: log.matchers.clone(), start_ns, end_ns, direction, hints: line_hints(log) };
+        let select = select_of(log, (start_ns, end_ns), direction);
         self.explain(log, &select)?;
         let mut line = Line::default();
         let mut failed = None;
@@ -311,6 +306,12 @@ impl Run<'_> {
         result?;
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// What is asked of the store for a log expression.
+fn select_of(log: &LogExpr, (start_ns, end_ns): (TimestampNs, TimestampNs), direction: Direction) -> Select {
+    let (hints, labels) = (line_hints(log), label_hints(log));
+    Select { matchers: log.matchers.clone(), start_ns, end_ns, direction, hints, labels }
 }
 
 /// Runs a query against a store. `cancelled` may be set from outside at any time.

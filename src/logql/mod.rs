@@ -8,6 +8,7 @@ pub mod detected_fields;
 pub mod engine;
 pub mod format;
 pub mod hints;
+pub mod label_hints;
 pub mod labels;
 pub mod lex;
 pub mod metric;

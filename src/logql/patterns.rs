@@ -64,6 +64,7 @@ pub fn mine(
             end_ns: range.1,
             direction: Direction::Forward,
             hints: Vec::new(),
+            labels: Vec::new(),
         };
         run.storage.patterns(&select, mining.step_ns, &mining)?
     } else {

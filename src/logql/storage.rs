@@ -35,6 +35,18 @@ pub enum LineHint {
     AnyOf(Vec<LineHint>),
 }
 
+/// A condition on what a line brings with it that the store may use to read less. Lines that do not satisfy it would not pass the
+/// pipeline; the engine tries those it gets all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelHint {
+    /// The stream has a label of the matcher's name that satisfies it, or the line has structured metadata of that name that does.
+    Matches(Matcher),
+    /// All of these hold.
+    AllOf(Vec<LabelHint>),
+    /// One of these does.
+    AnyOf(Vec<LabelHint>),
+}
+
 /// Which lines are wanted.
 #[derive(Clone, Debug)]
 pub struct Select {
@@ -48,6 +60,8 @@ pub struct Select {
     pub direction: Direction,
     /// See [`LineHint`].
     pub hints: Vec<LineHint>,
+    /// See [`LabelHint`]; all of them hold.
+    pub labels: Vec<LabelHint>,
 }
 
 /// One line as the store gives it.
@@ -105,7 +119,7 @@ pub struct Plan {
     pub segments: u64,
     /// Blocks of rows that do.
     pub blocks: u64,
-    /// Those of them that the terms of line filters rule out.
+    /// Those of them that the terms of line filters and the pairs of label filters rule out.
     pub blocks_ruled_out: u64,
     /// Lines of the streams and the time.
     pub rows: u64,
@@ -113,16 +127,16 @@ pub struct Plan {
     pub rows_to_read: u64,
     /// Those of them that can only be looked at line by line, as they are in memory or may be there twice.
     pub rows_line_by_line: u64,
-    /// What the term dictionary was asked for.
+    /// What the indexes were asked for.
     pub terms: Vec<PlanTerm>,
 }
 
-/// A text that the term dictionary was asked for.
+/// A text that the term dictionary was asked for, or a pair `name=value` that the index of metadata was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanTerm {
     /// The text.
     pub text: String,
-    /// Blocks that may hold it; `None` if the dictionary cannot tell.
+    /// Blocks that may hold it; `None` if the index cannot tell.
     pub blocks: Option<u64>,
 }
 

@@ -126,7 +126,11 @@ impl Batch {
                 put_i64(&mut out, e.timestamp.wrapping_sub(before));
                 before = e.timestamp;
                 out.push(e.level);
-                put_labels(&mut out, &e.metadata, (e.level != NO_LEVEL).then_some(detect::DETECTED_LEVEL));
+                if detect::is_level_only(&e.metadata, e.level) {
+                    put_u64(&mut out, 0);
+                } else {
+                    put_labels(&mut out, &e.metadata, (e.level != NO_LEVEL).then_some(detect::DETECTED_LEVEL));
+                }
                 put_bytes(&mut out, self.line(e).as_bytes());
             }
         }

@@ -68,6 +68,7 @@ impl Snapshot {
             end_ns: *end,
             direction: Direction::Forward,
             filters: request.filters.clone(),
+            labels: Vec::new(),
             limit: None,
         })?;
         let new = || -> Result<Rows<'_>, Error> { Ok(Rows::new(request)) };

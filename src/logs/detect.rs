@@ -75,6 +75,12 @@ pub fn with_level(metadata: &Labels, code: u8) -> Labels {
     }
 }
 
+/// Whether metadata is nothing but the level of this code, as it mostly is.
+pub fn is_level_only(metadata: &Labels, code: u8) -> bool {
+    let level = usize::from(code).checked_sub(1).and_then(|i| LEVEL_LABELS.get(i));
+    level.is_some_and(|level| level.packed() == metadata.packed())
+}
+
 /// The value of the label that comes first in `names`.
 fn first_of<'l>(names: &[&str], labels: &'l Labels) -> Option<&'l str> {
     let places = labels.iter().filter_map(|(n, v)| Some((names.iter().position(|name| *name == n)?, v)));

@@ -24,32 +24,6 @@ pub enum LineFilter {
 /// What a line must hold for a filter to accept it: all of the outer list; of an inner list one.
 pub type Required = Vec<Vec<String>>;
 
-impl LineFilter {
-    /// Texts without which no line is accepted; empty if nothing is known.
-    pub fn required(&self) -> Required {
-        match self {
-            LineFilter::Contains(s) if !s.is_empty() => vec![vec![s.clone()]],
-            LineFilter::Contains(_) | LineFilter::NotContains(_) | LineFilter::NotRegex(_) => Vec::new(),
-            LineFilter::Regex(r) => {
-                regex_syntax::parse(r.regex().as_str()).map(|h| required_of(&h)).unwrap_or_default()
-            }
-            LineFilter::AnyOf(filters) => {
-                // One text for each alternative; an alternative without one makes the whole unknown.
-                let each = |f: &LineFilter| {
-                    f.required().into_iter().find(|any| any.len() == 1).and_then(|any| any.into_iter().next())
-                };
-                filters
-                    .iter()
-                    .map(each)
-                    .collect::<Option<Vec<String>>>()
-                    .filter(|v| !v.is_empty())
-                    .into_iter()
-                    .collect()
-            }
-        }
-    }
-}
-
 /// Literals every match of a regex holds. Case-insensitive parts are classes by now and give nothing.
 fn required_of(hir: &Hir) -> Required {
     match hir.kind() {
@@ -132,6 +106,23 @@ impl Compiled {
         }
     }
 
+    /// Texts without which no line is accepted; empty if nothing is known.
+    fn required(&self) -> Required {
+        match self {
+            Compiled::Contains(t) if !t.text.is_empty() => vec![vec![t.text.clone()]],
+            Compiled::Contains(_) | Compiled::NotContains(_) | Compiled::NotRegex(_) => Vec::new(),
+            Compiled::Regex(p) => p.required.clone(),
+            Compiled::AnyOf(filters) => {
+                // One text for each alternative; an alternative without one makes the whole unknown.
+                let each = |f: &Compiled| {
+                    f.required().into_iter().find(|any| any.len() == 1).and_then(|any| any.into_iter().next())
+                };
+                let texts: Option<Vec<String>> = filters.iter().map(each).collect();
+                texts.filter(|v| !v.is_empty()).into_iter().collect()
+            }
+        }
+    }
+
     fn accepts(&self, line: &str) -> bool {
         match self {
             Compiled::Contains(t) => t.finder.find(line.as_bytes()).is_some(),
@@ -147,6 +138,11 @@ impl CompiledFilters {
     /// Prepares filters that must all hold.
     pub fn new(filters: &[LineFilter]) -> Self {
         CompiledFilters(filters.iter().map(Compiled::new).collect())
+    }
+
+    /// Texts without which no line is accepted.
+    pub fn required(&self) -> Required {
+        self.0.iter().flat_map(Compiled::required).collect()
     }
 
     /// The filters.
@@ -179,8 +175,11 @@ mod tests {
             ("(abc)+x?", vec![vec!["abc"]]),
             (".*", vec![]),
         ] {
-            let f = LineFilter::Regex(GoRegex::unanchored(regex).unwrap());
+            let f = CompiledFilters::new(&[LineFilter::Regex(GoRegex::unanchored(regex).unwrap())]);
             assert_eq!(f.required(), required, "{regex}");
         }
+        let any =
+            |texts: &[&str]| LineFilter::AnyOf(texts.iter().map(|t| LineFilter::Contains((*t).to_owned())).collect());
+        assert_eq!(CompiledFilters::new(&[any(&["a", "b"]), any(&["c", ""])]).required(), [["a", "b"]]);
     }
 }

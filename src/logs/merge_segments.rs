@@ -1,5 +1,5 @@
 //! Makes several segments one. Small ones are written anew, row by row, so that their row groups become full and the rows of a
-//! stream come together. Of large ones the row groups are copied as they are, and their token indexes are merged.
+//! stream come together. Of large ones the row groups are copied as they are, and their indexes are merged.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -50,8 +50,14 @@ fn copy(
     let mut writer = SegmentWriter::create(path).map_err(failed())?;
     writer.give_patterns(patterns_of(segments));
     let mut sources = Vec::new();
+    let mut pairs = Some(Vec::new());
     for (segment, index) in segments.iter().zip(indexes) {
-        sources.push((*index, writer.groups() * limits::BLOCKS_PER_GROUP));
+        let first_block = writer.groups() * limits::BLOCKS_PER_GROUP;
+        sources.push((*index, first_block));
+        pairs = pairs.zip(segment.pairs()).map(|(mut all, own)| {
+            all.push((own, first_block));
+            all
+        });
         for group in groups_of(segment) {
             if stopped() {
                 return Err(Error::Closed);
@@ -61,18 +67,20 @@ fn copy(
             writer.copy_group(&bytes, group.entry).map_err(failed())?;
         }
     }
-    writer.finish_copied(&sources).map_err(failed())?;
+    writer.finish_copied(&sources, pairs.as_deref()).map_err(failed())?;
     Ok(())
 }
 
-/// The next row of a segment that is written anew.
+/// A row of a segment that is written anew: its group's place among all groups, and its place there.
+#[derive(Clone, Copy)]
 struct Place {
-    group: Arc<RowGroup>,
+    group: u32,
     row: u32,
 }
 
 fn rewrite(segments: &[Arc<SegmentView>], path: &Path, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
     let failed = || Error::io("merge log segments");
+    let mut groups: Vec<RowGroup> = Vec::new();
     let mut rows: Vec<(u32, TimestampNs, Place)> = Vec::new();
     for segment in segments {
         for group in groups_of(segment) {
@@ -80,16 +88,17 @@ fn rewrite(segments: &[Arc<SegmentView>], path: &Path, stopped: &dyn Fn() -> boo
                 return Err(Error::Closed);
             }
             let group = group?;
-            let opened = Arc::new(segment.open_group(&group)?);
+            let opened = segment.open_group(&group)?;
             let times = opened.timestamps()?;
             let mut row = 0;
             for run in &group.entry.runs {
                 for _ in 0..run.rows {
                     let time = times.get(row as usize).copied().unwrap_or(run.first);
-                    rows.push((run.ordinal, time, Place { group: opened.clone(), row }));
+                    rows.push((run.ordinal, time, Place { group: groups.len() as u32, row }));
                     row += 1;
                 }
             }
+            groups.push(opened);
         }
     }
     // Stable, so that equal times stay in the order of the segments.
@@ -106,15 +115,16 @@ fn rewrite(segments: &[Arc<SegmentView>], path: &Path, stopped: &dyn Fn() -> boo
         if i.is_multiple_of(limits::GROUP_ROWS) && stopped() {
             return Err(Error::Closed);
         }
+        let Some(group) = groups.get(place.group as usize) else { continue };
         line.clear();
-        place.group.line_into(place.row, &mut line)?;
-        let metadata = place.group.metadata_of(place.row)?;
+        group.line_into(place.row, &mut line)?;
+        let metadata = group.metadata_of(place.row)?;
         let key = (*ordinal, *time);
         let alone = key_at(i + 1) != Some(key) && (i == 0 || key_at(i - 1) != Some(key));
         if !alone && doubles.is_double(key, &line, &metadata) {
             continue;
         }
-        let level = place.group.levels()?.get(place.row);
+        let level = group.levels()?.get(place.row);
         writer.add(*ordinal, *time, level, &line, &metadata).map_err(failed())?;
     }
     writer.finish().map_err(failed())?;

@@ -4,7 +4,7 @@
 //! [`limits::FLUSH_BYTES`], the batches in memory become one segment for each UTC day they touch ([`partition`]); the day's
 //! list of segments ([`manifest`]) carries the WAL position it covers, so that a replay after a crash neither loses nor doubles
 //! an entry. A segment ([`segment`]) is a file of row groups ([`columns`]): entries sorted by stream and time, their lines
-//! taken apart into columns; of the patterns of these lines ([`patterns`]); and of a token index over blocks of rows ([`index`]). A query is a merge of runs of rows and of
+//! taken apart into columns; of the patterns of these lines ([`patterns`]); and of indexes of tokens and of structured metadata over blocks of rows ([`index`]). A query is a merge of runs of rows and of
 //! the batches in memory ([`scan`]), or works on row groups side by side ([`pieces`], [`count`]).
 //!
 //! Lock order: `ingest`, then the state of the store, then the stream index. No lock is held while a caller's closure runs.
@@ -19,6 +19,7 @@ pub mod doubles;
 pub mod error;
 pub mod filter;
 pub(crate) mod index;
+pub mod label_condition;
 pub mod limits;
 pub mod line_level;
 pub mod manifest;
@@ -46,6 +47,7 @@ pub use batch::{Batch, BatchBuilder, Refusal};
 pub use count::{CountRequest, CountRow, Measure};
 pub use error::Error;
 pub use filter::LineFilter;
+pub use label_condition::LabelCondition;
 pub use metrics::count_refused;
 pub use patterns::{FoundPattern, PatternRequest};
 pub use pieces::{GroupPiece, LinesPiece, Part, Piece, Pieces, PlanFacts};

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::batch::Batch;
+use super::batch::{Batch, Entry, Group};
 use super::doubles::Doubles;
 use super::error::Error;
 use super::limits;
@@ -56,15 +56,28 @@ pub struct PartitionView {
     pub segments: Vec<Arc<SegmentView>>,
 }
 
-/// Where an entry lies in the batches in memory.
+/// Entries of one stream and one day, by time, in a batch in memory.
 #[derive(Clone, Copy, Debug)]
-pub struct EntryRef {
-    /// Which batch.
-    pub batch: u32,
-    /// Which group of it.
-    pub group: u32,
-    /// Which entry of that.
-    pub entry: u32,
+pub struct DayRun<'b> {
+    /// The batch.
+    pub batch: &'b Batch,
+    /// The stream.
+    pub stream: StreamId,
+    /// The entries.
+    pub entries: &'b [Entry],
+}
+
+impl<'b> DayRun<'b> {
+    /// Cuts a group of a batch into the days of its entries; gives `each` a day and its run.
+    pub fn cut(batch: &'b Batch, group: &'b Group, mut each: impl FnMut(i32, DayRun<'b>)) {
+        let mut rest = group.entries.as_slice();
+        while let Some(first) = rest.first() {
+            let day = day_of(first.timestamp);
+            let (entries, later) = rest.split_at(rest.partition_point(|e| day_of(e.timestamp) <= day));
+            each(day, DayRun { batch, stream: group.stream, entries });
+            rest = later;
+        }
+    }
 }
 
 /// See the module.
@@ -174,15 +187,9 @@ impl Partition {
         lock(&self.broken).insert(number);
     }
 
-    /// Writes entries as one segment and lists it; afterwards everything of this day up to `position` in the WAL is in
+    /// Writes entries, in the order received, as one segment and lists it; afterwards everything of this day up to `position` in the WAL is in
     /// segments. On an error nothing is.
-    pub fn commit(
-        &self,
-        batches: &[Arc<Batch>],
-        entries: &[EntryRef],
-        position: WalPosition,
-        streams: &StreamIndex,
-    ) -> Result<(), Error> {
+    pub fn commit(&self, runs: &[DayRun<'_>], position: WalPosition, streams: &StreamIndex) -> Result<(), Error> {
         let number = {
             let mut listed = lock(&self.listed);
             if listed.closed {
@@ -196,7 +203,7 @@ impl Partition {
             listed.manifest.next += 1;
             number
         };
-        let written = self.write_segment(number, batches, entries, streams)?;
+        let written = self.write_segment(number, runs, streams)?;
         let mut listed = lock(&self.listed);
         let mut manifest = listed.manifest.clone();
         manifest.covered = position;
@@ -219,47 +226,44 @@ impl Partition {
         Ok(())
     }
 
-    fn write_segment(
-        &self,
-        number: u64,
-        batches: &[Arc<Batch>],
-        entries: &[EntryRef],
-        streams: &StreamIndex,
-    ) -> Result<bool, Error> {
-        let get = |r: &EntryRef| {
-            let batch = batches.get(r.batch as usize)?;
-            let group = batch.groups().get(r.group as usize)?;
-            Some((batch, group, group.entries.get(r.entry as usize)?))
-        };
-        let mut sorted: Vec<((u32, TimestampNs), EntryRef)> = Vec::with_capacity(entries.len());
+    fn write_segment(&self, number: u64, runs: &[DayRun<'_>], streams: &StreamIndex) -> Result<bool, Error> {
+        let mut by_stream: Vec<(u32, &DayRun<'_>)> = Vec::with_capacity(runs.len());
         {
             let mut table = lock(&self.streams);
-            for r in entries {
-                let Some((_, group, e)) = get(r) else { continue };
-                match table.ordinal(group.stream) {
-                    Some(ordinal) => sorted.push(((ordinal, e.timestamp), *r)),
+            for run in runs {
+                match table.ordinal(run.stream) {
+                    Some(ordinal) => by_stream.push((ordinal, run)),
                     // Pushes reserve a number first, so this cannot happen.
-                    None => metrics::REFUSED.with_label_values(&["too_many_streams"]).inc(),
+                    None => metrics::REFUSED.with_label_values(&["too_many_streams"]).inc_by(run.entries.len() as u64),
                 }
             }
             table.write(streams).map_err(Error::io("write a stream table"))?;
         }
         // Stable, so that equal times stay in the order received.
-        sorted.sort_by_key(|(key, _)| *key);
+        by_stream.sort_by_key(|(ordinal, _)| *ordinal);
         let failed = || Error::io("write a log segment");
         let mut writer = SegmentWriter::create(&self.dir.join(segment_file(number))).map_err(failed())?;
         let mut doubles = Doubles::default();
-        let key_at = |i: usize| sorted.get(i).map(|(key, _)| *key);
-        for (i, (key, r)) in sorted.iter().enumerate() {
-            let Some((batch, _, e)) = get(r) else { continue };
-            let line = batch.line(e);
-            let alone = key_at(i + 1) != Some(*key) && (i == 0 || key_at(i - 1) != Some(*key));
-            if !alone && doubles.is_double(*key, line, &e.metadata) {
-                continue;
+        let mut entries: Vec<(&Batch, &Entry)> = Vec::new();
+        for same in by_stream.chunk_by(|a, b| a.0 == b.0) {
+            let Some((ordinal, _)) = same.first() else { continue };
+            entries.clear();
+            entries.extend(same.iter().flat_map(|(_, run)| run.entries.iter().map(|e| (run.batch, e))));
+            // Mostly one batch goes on where the last one ended.
+            if !entries.is_sorted_by_key(|(_, e)| e.timestamp) {
+                entries.sort_by_key(|(_, e)| e.timestamp);
             }
-            writer.add(key.0, e.timestamp, e.level, line, &e.metadata).map_err(failed())?;
+            let time_at = |i: usize| entries.get(i).map(|(_, e)| e.timestamp);
+            for (i, (batch, e)) in entries.iter().enumerate() {
+                let line = batch.line(e);
+                let time = Some(e.timestamp);
+                let alone = time_at(i + 1) != time && (i == 0 || time_at(i - 1) != time);
+                if !alone && doubles.is_double((*ordinal, e.timestamp), line, &e.metadata) {
+                    continue;
+                }
+                writer.add(*ordinal, e.timestamp, e.level, line, &e.metadata).map_err(failed())?;
+            }
         }
-        drop(sorted);
         Ok(writer.finish().map_err(failed())?.is_some())
     }
 

@@ -1,7 +1,7 @@
 //! A request cut into pieces that can be worked on side by side: row groups to be read as columns, and what has to be read line
 //! by line (batches in memory, and entries at whose time another run of the stream has some as well, where doubles can be).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -124,7 +124,7 @@ pub struct PlanFacts {
     pub streams: usize,
     /// Row groups with entries of these streams and this time.
     pub groups: usize,
-    /// Those of them that the token index ruled out.
+    /// Those of them that the indexes ruled out.
     pub groups_ruled_out: usize,
     /// Entries of the streams and the time, those in memory included.
     pub rows: u64,
@@ -132,7 +132,8 @@ pub struct PlanFacts {
     pub rows_to_read: u64,
     /// Those of them that are in memory or have to be read line by line.
     pub rows_line_by_line: u64,
-    /// Texts looked up in the dictionaries, with the number of blocks that can hold them; `None` if the index could not tell.
+    /// Texts looked up in the dictionaries and pairs (`name=value`) in the index of metadata, with the number of blocks that can hold
+    /// them; `None` if an index could not tell.
     pub terms: Vec<(String, Option<u64>)>,
 }
 
@@ -164,13 +165,14 @@ impl Snapshot {
     /// Cuts a request into pieces; its direction and limit are not regarded.
     pub fn pieces(&self, request: &ScanRequest) -> Result<Pieces<'_>, Error> {
         let (start, end) = (request.start_ns, request.end_ns);
-        let reader = Arc::new(Reader::new(self, &request.filters, start, end));
+        let reader = Arc::new(Reader::new(self, request));
         let mut by_stream: BTreeMap<StreamId, Vec<Run<'_>>> = BTreeMap::new();
         for run in self.runs(&self.select(&request.selection), start, end) {
             by_stream.entry(run.stream).or_default().push(run);
         }
         let mut facts = PlanFacts { streams: by_stream.len(), ..PlanFacts::default() };
         let mut groups: HashMap<(usize, u32), GroupPiece> = HashMap::new();
+        let mut looked_at: HashSet<(usize, u32)> = HashSet::new();
         let mut list = Vec::new();
         for (stream, mut runs) in by_stream {
             // Stable: runs of one beginning stay in the order received.
@@ -192,9 +194,10 @@ impl Snapshot {
                     parts: Vec::new(),
                     reader: reader.clone(),
                 });
-                if reader.blocks(&group) == 0 {
+                if reader.blocks(&group, stream) == 0 {
                     continue;
                 }
+                looked_at.insert(key);
                 if whole && alone {
                     piece.parts.push(Part { stream, rows, first: run.first, last: run.last });
                 } else {
@@ -222,10 +225,10 @@ impl Snapshot {
         });
         facts.partitions = days.filter(|places| segments.iter().any(|s| places.contains(s))).count();
         facts.groups = groups.len();
+        facts.groups_ruled_out = groups.len() - looked_at.len();
         facts.rows_line_by_line = list.iter().map(|p| p.rows() as u64).sum();
         for (_, mut piece) in groups {
             if piece.parts.is_empty() {
-                facts.groups_ruled_out += usize::from(reader.blocks(&piece.at) == 0);
                 continue;
             }
             piece.parts.sort_by_key(|p| p.rows.start);

@@ -10,6 +10,7 @@ use super::damage::leave_out;
 use super::doubles::Doubles;
 use super::error::Error;
 use super::filter::LineFilter;
+use super::label_condition::LabelCondition;
 use super::merge_runs::{Cursors, Item, OpenRows, merge};
 use super::reader::Reader;
 use super::snapshot::{Run, Snapshot};
@@ -49,6 +50,8 @@ pub struct ScanRequest {
     pub direction: Direction,
     /// Lines must satisfy all of these; the index is used where it helps.
     pub filters: Vec<LineFilter>,
+    /// Streams and structured metadata must satisfy all of these; likewise.
+    pub labels: Vec<LabelCondition>,
     /// So many entries at most.
     pub limit: Option<usize>,
 }
@@ -102,7 +105,7 @@ impl Thread {
                 let Some(e) = entries.get(item.position as usize) else { return Ok(None) };
                 let line = batch.line(e);
                 self.bytes_read += line.len() as u64;
-                if !reader.compiled.accept(line) {
+                if !reader.accepts(stream, line, &e.metadata) {
                     return Ok(None);
                 }
                 Ok(Some(each(ScannedEntry { stream, timestamp, line, metadata: &e.metadata })))
@@ -176,7 +179,7 @@ impl Snapshot {
         }
         let streams = self.select(&request.selection);
         let runs = self.runs(&streams, request.start_ns, request.end_ns);
-        let reader = Reader::new(self, &request.filters, request.start_ns, request.end_ns);
+        let reader = Reader::new(self, request);
         let mut thread = Thread::default();
         let mut entries = 0;
         thread.read(&reader, &runs, request.direction, &mut |e| {
@@ -199,7 +202,7 @@ impl Snapshot {
         for run in self.runs(&streams, request.start_ns, request.end_ns) {
             by_stream.entry(run.stream).or_default().push(run);
         }
-        let reader = Reader::new(self, &request.filters, request.start_ns, request.end_ns);
+        let reader = Reader::new(self, request);
         let stop = AtomicBool::new(false);
         let entries = AtomicU64::new(0);
         let lines_read = AtomicU64::new(0);

@@ -11,10 +11,11 @@ use tantivy::directory::{Directory, MmapDirectory, OwnedBytes};
 use super::columns::RowGroup;
 use super::columns::group_writer::{GroupEntry, RunOf};
 use super::error::Error;
+use super::index::pairs::{self, PairIndex};
 use super::index::{Parts, TokenIndex};
 use super::metrics;
 use super::patterns::section::{self, Section};
-use super::segment_writer::{FOOTER_BYTES, Footer, MAGIC};
+use super::segment_writer::{FOOTER_BYTES, Footer, MAGIC, NO_EXTRA};
 use super::stream_index::StreamId;
 use crate::disk::varint::{take_i64, take_u64};
 use crate::model::TimestampNs;
@@ -31,14 +32,16 @@ pub struct SegmentView {
     /// One more than the largest number of a stream in it.
     ordinals: u32,
     index: OnceLock<Option<TokenIndex>>,
-    patterns: Option<PatternsAt>,
+    patterns: Option<ExtraAt>,
     /// Whether the patterns turned out to be damaged.
     patterns_damaged: AtomicBool,
+    pairs_at: Option<ExtraAt>,
+    pairs: OnceLock<Option<PairIndex>>,
 }
 
-/// Where the patterns lie.
+/// Where the patterns or the pairs lie.
 #[derive(Clone, Debug)]
-struct PatternsAt {
+struct ExtraAt {
     range: Range<usize>,
     crc: u32,
 }
@@ -99,6 +102,8 @@ impl SegmentView {
             index: OnceLock::new(),
             patterns: None,
             patterns_damaged: AtomicBool::new(false),
+            pairs_at: None,
+            pairs: OnceLock::new(),
         };
         let mut rows = 0;
         let mut lost = 0;
@@ -125,7 +130,7 @@ impl SegmentView {
             metrics::DAMAGED.with_label_values(&["stream"]).inc();
         }
         view.ordinals = ordinals;
-        view.patterns = view.find_patterns();
+        (view.patterns, view.pairs_at) = view.find_extras().unwrap_or_default();
         Ok(view)
     }
 
@@ -230,20 +235,49 @@ impl SegmentView {
         self.index.get_or_init(open).as_ref()
     }
 
-    /// What the directory says behind its groups. Older segments say nothing there, nor do those whose patterns have a form
-    /// this version does not know.
-    fn find_patterns(&self) -> Option<PatternsAt> {
+    /// What the directory says behind its groups of patterns and pairs. Older segments say nothing there or less; what has a form
+    /// that this version does not know is left alone.
+    fn find_extras(&self) -> Option<(Option<ExtraAt>, Option<ExtraAt>)> {
         let mut input: &[u8] = &self.directory;
         let mut start = MAGIC.len() as u64;
         for _ in 0..take_u64(&mut input)? {
             let entry = take_entry(&mut input)?;
             start = start.checked_add(entry.data_bytes)?.checked_add(entry.header_bytes)?;
         }
-        let (&section::VERSION, mut input) = input.split_first()? else { return None };
-        let end = start.checked_add(take_u64(&mut input)?)?;
-        let (crc, _) = input.split_first_chunk::<4>()?;
-        (end <= self.footer.groups_end)
-            .then(|| PatternsAt { range: start as usize..end as usize, crc: u32::from_le_bytes(*crc) })
+        let mut extra = |known: u8| -> Option<Option<ExtraAt>> {
+            let (version, rest) = input.split_first()?;
+            input = rest;
+            if *version == NO_EXTRA {
+                return Some(None);
+            }
+            let end = start.checked_add(take_u64(&mut input)?).filter(|end| *end <= self.footer.groups_end)?;
+            let (crc, rest) = input.split_first_chunk::<4>()?;
+            input = rest;
+            let range = start as usize..end as usize;
+            start = end;
+            Some((*version == known).then(|| ExtraAt { range, crc: u32::from_le_bytes(*crc) }))
+        };
+        let patterns = extra(section::VERSION)?;
+        Some((patterns, extra(pairs::VERSION).flatten()))
+    }
+
+    /// The index of the pairs of structured metadata, checked when it is first asked for; `None` if the segment was written without, or
+    /// it is damaged: then every block can hold any pair.
+    pub(super) fn pairs(&self) -> Option<&PairIndex> {
+        let at = self.pairs_at.as_ref()?;
+        let open = || {
+            let bytes = self.bytes.slice(at.range.clone());
+            let pairs = (crc32c::crc32c(&bytes) == at.crc).then(|| PairIndex::open(bytes)).flatten();
+            if pairs.is_none() {
+                tracing::error!(
+                    segment = self.place,
+                    "damaged index of the metadata in a log segment is not used; the metadata is read instead"
+                );
+                metrics::DAMAGED.with_label_values(&["index"]).inc();
+            }
+            pairs
+        };
+        self.pairs.get_or_init(open).as_ref()
     }
 
     /// The patterns of its lines; `None` if it was written without, or they are damaged, which is told once.

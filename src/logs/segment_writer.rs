@@ -1,10 +1,12 @@
-//! Writes a segment: a file of row groups, their token index and a directory of both. See `docs/storage-format.md`.
+//! Writes a segment: a file of row groups, what is found in them (patterns, pairs of metadata, tokens) and a directory. See
+//! `docs/storage-format.md`.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::columns::group_writer::{GroupEntry, GroupWriter};
+use super::index::pairs::{self, PairIndex};
 use super::index::{self, BlockTokens, Built, TokenIndex};
 use super::patterns::mine::PatternMiner;
 use super::patterns::section;
@@ -19,10 +21,13 @@ pub const FOOTER_NUMBERS: usize = 12;
 /// Bytes of the footer: its numbers, their checksum, [`MAGIC`].
 pub const FOOTER_BYTES: usize = FOOTER_NUMBERS * 8 + 4 + MAGIC.len();
 
+/// Stands in the directory for patterns or pairs that are not there.
+pub const NO_EXTRA: u8 = 0;
+
 /// What the footer says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footer {
-    /// Bytes up to the end of the row groups and the patterns.
+    /// Bytes up to the end of the row groups, the patterns and the pairs.
     pub groups_end: u64,
     /// Bytes of the index' parts: words, ids, postings of words, postings of ids, trigrams.
     pub index_bytes: [u64; 5],
@@ -41,7 +46,8 @@ pub struct Footer {
 }
 
 impl Footer {
-    fn encode(&self) -> Vec<u8> {
+    /// Writes the footer.
+    pub fn encode(&self) -> Vec<u8> {
         let [a, b, c, d, e] = self.index_bytes;
         let numbers: [u64; FOOTER_NUMBERS] = [
             self.groups_end,
@@ -88,21 +94,61 @@ impl Footer {
 
 /// A file that counts and checks what is written to it.
 struct Output {
-    file: BufWriter<File>,
+    file: File,
+    /// What is not in the file yet. Dictionaries come byte by byte.
+    buffer: Vec<u8>,
     bytes: u64,
     crc: u32,
+    /// Bytes of the buffer that are in `crc`, or are not to be.
+    summed: usize,
+}
+
+impl Output {
+    /// So much is written at once.
+    const BUFFER_BYTES: usize = 1 << 18;
+
+    fn new(file: File) -> Output {
+        Output { file, buffer: Vec::with_capacity(Output::BUFFER_BYTES), bytes: 0, crc: 0, summed: 0 }
+    }
+
+    fn add_up(&mut self) {
+        self.crc = crc32c::crc32c_append(self.crc, self.buffer.get(self.summed..).unwrap_or_default());
+        self.summed = self.buffer.len();
+    }
+
+    /// Begins a checksum of what is to come.
+    fn begin_crc(&mut self) {
+        (self.crc, self.summed) = (0, self.buffer.len());
+    }
+
+    /// The checksum of what came since.
+    fn crc(&mut self) -> u32 {
+        self.add_up();
+        self.crc
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        self.add_up();
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        self.summed = 0;
+        Ok(())
+    }
 }
 
 impl Write for Output {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
+        self.buffer.extend_from_slice(bytes);
         self.bytes += bytes.len() as u64;
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        if self.buffer.len() >= Output::BUFFER_BYTES {
+            self.write_out()?;
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.write_out()
     }
 }
 
@@ -133,11 +179,11 @@ impl SegmentWriter {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
         let temporary = path.with_file_name(name);
-        let file = BufWriter::with_capacity(1 << 18, File::create(&temporary)?);
+        let file = File::create(&temporary)?;
         let mut writer = SegmentWriter {
             temporary,
             path: path.to_owned(),
-            out: Output { file, bytes: 0, crc: 0 },
+            out: Output::new(file),
             group: GroupWriter::default(),
             tokens: BlockTokens::default(),
             patterns: Patterns::Mined(Box::default()),
@@ -199,41 +245,51 @@ impl SegmentWriter {
     /// Ends a segment of added rows: indexed, synced and in its place. Without rows there is no file.
     pub fn finish(mut self) -> io::Result<Option<Footer>> {
         self.end_group()?;
-        let patterns = self.put_patterns()?;
-        self.out.crc = 0;
+        let mut tokens = std::mem::take(&mut self.tokens);
+        let pairs = tokens.take_pairs().finish();
+        let said = self.put_extras(pairs)?;
+        self.out.begin_crc();
         let groups_end = self.out.bytes;
-        let tokens = std::mem::take(&mut self.tokens);
         let built = index::build(tokens, &mut self.out)?;
-        self.end(groups_end, built, patterns)
+        self.end(groups_end, built, said)
     }
 
-    /// Ends a segment of copied groups with what their indexes hold; each comes with the number of its first block here.
-    pub(super) fn finish_copied(mut self, sources: &[(&TokenIndex, u32)]) -> io::Result<Option<Footer>> {
-        let patterns = self.put_patterns()?;
-        self.out.crc = 0;
+    /// Ends a segment of copied groups with what their indexes hold; each comes with the number of its first block here. Without
+    /// an index of the pairs of each there will be none.
+    pub(super) fn finish_copied(
+        mut self,
+        sources: &[(&TokenIndex, u32)],
+        pairs: Option<&[(&PairIndex, u32)]>,
+    ) -> io::Result<Option<Footer>> {
+        let said = self.put_extras(pairs.and_then(pairs::merge))?;
+        self.out.begin_crc();
         let groups_end = self.out.bytes;
         let built = index::merge(sources, &mut self.out)?;
-        self.end(groups_end, built, patterns)
+        self.end(groups_end, built, said)
     }
 
-    /// Writes the patterns; gives what the directory is to say of them.
-    fn put_patterns(&mut self) -> io::Result<Vec<u8>> {
+    /// Writes the patterns and the pairs; gives what the directory is to say of them.
+    fn put_extras(&mut self, pairs: Option<Vec<u8>>) -> io::Result<Vec<u8>> {
         let given = Patterns::Given(None);
-        let bytes = match std::mem::replace(&mut self.patterns, given) {
+        let patterns = match std::mem::replace(&mut self.patterns, given) {
             Patterns::Mined(miner) => Some(miner.finish()),
             Patterns::Given(bytes) => bytes,
         };
         let mut said = Vec::new();
-        if let Some(bytes) = bytes {
+        for (version, bytes) in [(section::VERSION, patterns), (pairs::VERSION, pairs)] {
+            let Some(bytes) = bytes else {
+                said.push(NO_EXTRA);
+                continue;
+            };
             self.out.write_all(&bytes)?;
-            said.push(section::VERSION);
+            said.push(version);
             put_u64(&mut said, bytes.len() as u64);
             said.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         }
         Ok(said)
     }
 
-    fn end(mut self, groups_end: u64, built: Built, patterns: Vec<u8>) -> io::Result<Option<Footer>> {
+    fn end(mut self, groups_end: u64, built: Built, extras: Vec<u8>) -> io::Result<Option<Footer>> {
         let runs = || self.entries.iter().flat_map(|e| &e.runs);
         let (Some(first), Some(last)) = (runs().map(|r| r.first).min(), runs().map(|r| r.last).max()) else {
             return Ok(None);
@@ -241,11 +297,11 @@ impl SegmentWriter {
         for part in [&built.word_postings, &built.id_postings, &built.trigrams] {
             self.out.write_all(part)?;
         }
-        let index_crc = self.out.crc;
+        let index_crc = self.out.crc();
         let mut directory = Vec::new();
         put_u64(&mut directory, self.entries.len() as u64);
         self.entries.iter().for_each(|e| e.put(&mut directory));
-        directory.extend_from_slice(&patterns);
+        directory.extend_from_slice(&extras);
         self.out.write_all(&directory)?;
         let footer = Footer {
             groups_end,
@@ -265,7 +321,7 @@ impl SegmentWriter {
         };
         self.out.write_all(&footer.encode())?;
         self.out.flush()?;
-        self.out.file.get_ref().sync_all()?;
+        self.out.file.sync_all()?;
         fs::rename(&self.temporary, &self.path)?;
         self.finished = true;
         atomic_file::sync_parent(&self.path)?;

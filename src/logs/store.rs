@@ -216,6 +216,7 @@ impl Shared {
     fn wait_for_room(&self, bytes: usize) -> Result<(), Error> {
         let deadline = Instant::now() + self.options.max_wait;
         let mut stop = lock(&self.signal.stop);
+        let mut told = false;
         loop {
             if *stop {
                 return Err(Error::Closed);
@@ -228,7 +229,10 @@ impl Shared {
             if left.is_zero() {
                 return Err(Error::Busy { waiting_bytes });
             }
-            self.signal.changed.notify_all();
+            // Once: whoever waits for room wakes the others who do by it, and they would keep each other awake.
+            if !std::mem::replace(&mut told, true) {
+                self.signal.changed.notify_all();
+            }
             (stop, _) = self.signal.changed.wait_timeout(stop, left).unwrap_or_else(PoisonError::into_inner);
         }
     }

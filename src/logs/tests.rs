@@ -36,7 +36,15 @@ fn stream(app: &str, entries: &[(i64, &str)]) -> LogStream {
 type Row = (String, i64, String, Labels);
 
 fn request(matchers: Vec<Matcher>, start_ns: i64, end_ns: i64, direction: Direction) -> ScanRequest {
-    ScanRequest { selection: Selection::Matchers(matchers), start_ns, end_ns, direction, filters: vec![], limit: None }
+    ScanRequest {
+        selection: Selection::Matchers(matchers),
+        start_ns,
+        end_ns,
+        direction,
+        filters: vec![],
+        labels: vec![],
+        limit: None,
+    }
 }
 
 fn rows(store: &Store, request: &ScanRequest) -> Vec<Row> {
@@ -359,6 +367,8 @@ fn a_changed_byte_in_a_segment_gives_no_wrong_line() {
     store.flush().unwrap();
     let all = request(vec![], i64::MIN, i64::MAX, Direction::Forward);
     let needle = ScanRequest { filters: vec![LineFilter::Contains("id=a977b".to_owned())], ..all.clone() };
+    let info = LabelCondition::Matches(Matcher::equal("detected_level", "info"));
+    let by_level = ScanRequest { labels: vec![info], ..all.clone() };
     let whole = store.snapshot();
     let stream = whole.segments().next().unwrap().stream(0).unwrap();
     let expected = rows_of(&whole, &all);
@@ -383,6 +393,7 @@ fn a_changed_byte_in_a_segment_gives_no_wrong_line() {
         // With a damaged index the lines are found all the same.
         if !found.is_empty() {
             assert_eq!(rows_of(&snapshot, &needle).len(), 1, "byte {at}");
+            assert_eq!(rows_of(&snapshot, &by_level).len(), 40, "byte {at}");
         }
     }
 }
@@ -416,6 +427,10 @@ fn segments_are_copied_or_rewritten_when_they_are_merged() {
         (segment.groups().count() as i64, segment.index().is_some())
     };
     assert!(index && groups >= per_segment * 8 / limits::GROUP_ROWS as i64);
+    let level = index::pairs::NameSeed::of("detected_level").term(b"unknown");
+    let blocks_with_level = store.snapshot().segments().next().unwrap().pairs().unwrap().blocks_of(level);
+    assert_eq!(blocks_with_level.len(), 8 * (per_segment as usize).div_ceil(limits::BLOCK_ROWS as usize));
+    assert_eq!(blocks_with_level.last(), Some(&((groups as u32 - 1) * limits::BLOCKS_PER_GROUP)));
     let wanted = PatternRequest {
         selection: Selection::Matchers(vec![]),
         start_ns: NOON,

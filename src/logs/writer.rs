@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::error::Error;
 use super::limits;
 use super::metrics;
-use super::partition::{EntryRef, NS_PER_DAY, Partition, PartitionView, day_of};
+use super::partition::{DayRun, NS_PER_DAY, Partition, PartitionView, day_of};
 use super::store::{Frozen, Shared, lock};
 use crate::exec::throttled_log::Throttle;
 
@@ -153,19 +153,16 @@ pub(super) fn flush(shared: &Shared) -> Result<(), Error> {
     let _one_at_a_time = lock(&shared.flushing);
     let Some((batches, position, wal_segment, done)) = freeze(shared)? else { return Ok(()) };
     let started = Instant::now();
-    let mut days: BTreeMap<i32, Vec<EntryRef>> = BTreeMap::new();
-    for (b, batch) in batches.iter().enumerate() {
-        for (g, group) in batch.groups().iter().enumerate() {
-            for (e, entry) in group.entries.iter().enumerate() {
-                let day = day_of(entry.timestamp);
-                days.entry(day).or_default().push(EntryRef { batch: b as u32, group: g as u32, entry: e as u32 });
-            }
+    let mut days: BTreeMap<i32, Vec<DayRun<'_>>> = BTreeMap::new();
+    for batch in batches.iter() {
+        for group in batch.groups() {
+            DayRun::cut(batch, group, |day, run| days.entry(day).or_default().push(run));
         }
     }
-    for (day, entries) in days.into_iter().filter(|(day, _)| !done.contains(day)) {
+    for (day, runs) in days.into_iter().filter(|(day, _)| !done.contains(day)) {
         let partition = shared.partition(day)?;
         let _no_other_shows_it = lock(&shared.publish);
-        partition.commit(&batches, &entries, position, &shared.streams)?;
+        partition.commit(&runs, position, &shared.streams)?;
         let view = new_view(shared, &partition)?;
         let mut state = shared.write();
         state.views.insert(day, Arc::new(view));

@@ -10,13 +10,13 @@ use rayon::prelude::*;
 use crate::exec::cpu_pool;
 use crate::logql::columns::StreamRows;
 use crate::logql::storage::{
-    Count, Direction, Entry, Fold, FoldPart, LineHint, Plan, PlanTerm, Select, Storage, StorageError, StoredPattern,
-    StreamCount,
+    Count, Direction, Entry, Fold, FoldPart, LabelHint, LineHint, Plan, PlanTerm, Select, Storage, StorageError,
+    StoredPattern, StreamCount,
 };
 use crate::logs::pieces::{GroupPiece, Part, Piece};
 use crate::logs::{
-    self, CountRequest, LineFilter, Measure, PatternRequest, ScanRequest, ScannedEntry, Selection, Snapshot, Store,
-    StreamId,
+    self, CountRequest, LabelCondition, LineFilter, Measure, PatternRequest, ScanRequest, ScannedEntry, Selection,
+    Snapshot, Store, StreamId,
 };
 use crate::model::Labels;
 use crate::query::log_rows::{GroupRows, Shapes};
@@ -92,7 +92,11 @@ impl Storage for LogStorage {
 /// Gives what is selected of a snapshot in parts that are worked on side by side.
 fn fold_of(snapshot: &Snapshot, select: &Select, fold: &dyn Fold) -> Result<(), StorageError> {
     let pieces = snapshot.pieces(&request(select)).map_err(failed)?;
-    let reading = Reading { snapshot, filtered: !select.hints.is_empty(), shapes: Shapes::default() };
+    let reading = Reading {
+        snapshot,
+        filtered: !(select.hints.is_empty() && select.labels.is_empty()),
+        shapes: Shapes::default(),
+    };
     let mut list: Vec<&Piece<'_>> = pieces.list().iter().collect();
     // In order of time, so that parts are the same each time.
     list.sort_by_key(|p| (p.first(), p.last(), p.rows()));
@@ -192,6 +196,7 @@ fn request(select: &Select) -> ScanRequest {
             Direction::Forward => logs::Direction::Forward,
         },
         filters: line_filters(&select.hints),
+        labels: label_conditions(&select.labels),
         limit: None,
     }
 }
@@ -215,6 +220,15 @@ fn line_filters(hints: &[LineHint]) -> Vec<LineFilter> {
     hints.iter().map(filter).collect()
 }
 
+fn label_conditions(hints: &[LabelHint]) -> Vec<LabelCondition> {
+    let condition = |h: &LabelHint| match h {
+        LabelHint::Matches(m) => LabelCondition::Matches(m.clone()),
+        LabelHint::AllOf(all) => LabelCondition::AllOf(label_conditions(all)),
+        LabelHint::AnyOf(any) => LabelCondition::AnyOf(label_conditions(any)),
+    };
+    hints.iter().map(condition).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
@@ -224,7 +238,7 @@ mod tests {
     use crate::logs::Options;
     use crate::model::{LogEntry, LogStream};
 
-    /// The same store without its short way.
+    /// The same store without its short ways.
     struct Scanning<'a>(&'a LogStorage);
 
     impl Storage for Scanning<'_> {
@@ -233,7 +247,7 @@ mod tests {
             select: &Select,
             each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
         ) -> Result<(), StorageError> {
-            self.0.scan(select, each)
+            self.0.scan(&Select { hints: Vec::new(), labels: Vec::new(), ..select.clone() }, each)
         }
     }
 
@@ -290,6 +304,15 @@ mod tests {
             "sum by (app) (count_over_time({app=~\".+\"} != \"error\" [1m]))",
             "sum by (app) (count_over_time({app=~\".+\"} |> \"<_> here\" [1m]))",
             "sum by (app) (count_over_time({app=~\".+\"} |> \"an <_> line\" or \"level=<_>\" [1m]))",
+            "sum by (app) (count_over_time({app=~\".+\"} | env=\"x\" [1m]))",
+            "sum by (app) (count_over_time({app=~\".+\"} | env_extracted=\"shadow\" |= \"e\" [1m]))",
+            "sum by (app, env) (bytes_over_time({app=~\".+\"} | env=~\"from metadata|y\" [1m]))",
+            "sum by (app) (rate({app=~\".+\"} | trace=\"2\" or env=\"y\" and detected_level=\"error\" [1m]))",
+            "sum by (app) (rate({app=~\".+\"} | detected_level=~\"odd|err.*\" | trace!=\"2\" [1m]))",
+            "sum by (app) (count_over_time({app=~\".+\"} | logfmt | level=\"warn\" [1m]))",
+            "sum by (app) (count_over_time({app=~\".+\"} | label_format trace=\"9\" | trace=\"9\" [1m]))",
+            "sum by (app) (count_over_time({app=~\".+\"} | regexp \"(?P<trace>h.re)\" | trace=~\"here|1\" [1m]))",
+            "sum by (app) (count_over_time({app=~\".+\"} | drop trace | trace=\"\" | app=\"b\" [1m]))",
         ] {
             let query = Query {
                 expr: expr.to_owned(),
@@ -310,6 +333,53 @@ mod tests {
             short += usize::from(stats.lines == 0);
         }
         assert!(short >= 7, "queries that were answered without reading: {short}");
+    }
+
+    #[test]
+    fn lines_found_by_their_metadata_are_those_that_reading_finds() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { background: false, retention_ns: 0, ..Options::default() };
+        let store = Arc::new(Store::open(dir.path(), options).unwrap());
+        push(&store, &[("app", "a"), ("env", "x")], 0, &[("trace", "1")]);
+        push(&store, &[("app", "b")], 7, &[("trace", "2"), ("env", "x")]);
+        store.flush().unwrap();
+        push(&store, &[("app", "a"), ("env", "x")], 100, &[("trace", "2"), ("env", "y")]);
+        let storage = LogStorage(store);
+        for (stages, lines) in [
+            ("| trace=\"1\"", 20),
+            ("| trace=\"2\"", 40),
+            ("| trace=~\"2|3\" | app=\"b\"", 20),
+            ("| env=\"x\"", 60),
+            ("| env_extracted=\"y\" or trace=\"1\"", 40),
+            ("| trace=\"3\"", 0),
+            ("| trace=\"1\" | drop trace | trace=\"1\"", 0),
+            ("| detected_level=\"warn\" | trace=\"2\"", 10),
+            ("| logfmt | trace=\"2\" | level=\"warn\"", 10),
+            ("| label_format trace=app | trace=\"b\"", 20),
+        ] {
+            let query = Query {
+                expr: format!("{{app=~\".+\"}} {stages}"),
+                start_ns: START,
+                end_ns: START + 600 * SECOND,
+                step_ns: 0,
+                limit: 1000,
+                direction: Direction::Forward,
+                interval_ns: 0,
+                explain: true,
+            };
+            let ask = |storage: &dyn Storage| {
+                run(storage, &EngineOptions::default(), &query, &AtomicBool::new(false)).unwrap()
+            };
+            let ((short, stats), (scanned, _)) = (ask(&storage), ask(&Scanning(&storage)));
+            assert_eq!(short, scanned, "{stages}");
+            assert!(matches!(&short, Output::Lines(l) if l.len() == lines), "{stages}: {short:?}");
+            let (_, plan) = &stats.plans[0];
+            if stages == "| trace=\"1\"" {
+                let asked = [PlanTerm { text: "trace=1".to_owned(), blocks: Some(1) }];
+                assert_eq!((plan.blocks, plan.blocks_ruled_out, plan.terms.as_slice()), (1, 0, &asked[..]));
+                assert!(stats.lines <= 40, "{stats:?}");
+            }
+        }
     }
 
     #[test]

@@ -244,6 +244,39 @@ async fn query_logs_explains() {
 }
 
 #[tokio::test]
+async fn lines_are_found_by_their_metadata() {
+    let mut server = Server::start("").await;
+    let base = (now_ms() - 60_000) * 1_000_000;
+    let value = |i: i64| json!([(base + i * 1_000_000).to_string(), format!("request {}", i % 7), {"trace_id": format!("t{i}")}]);
+    let values: Vec<Value> = (0..3000).map(value).collect();
+    let body = json!({"streams": [{"stream": {"app": "web"}, "values": values}]}).to_string();
+    let push = server.http.post(server.url("/loki/api/v1/push")).header("content-type", "application/json").body(body);
+    assert_eq!(push.send().await.unwrap().status(), 204);
+    let explained =
+        |server: &Server, query: &str| campanile(&["query", "logs", "--server", &server.url(""), "--explain", query]);
+    let needle = "{app=\"web\"} | trace_id=\"t2345\"";
+    assert!(explained(&server, needle).contains("request 0"), "found in memory");
+    for restarted in [false, true] {
+        if restarted {
+            server.crash_and_restart().await;
+        } else {
+            assert_eq!(server.http.post(server.url("/flush")).send().await.unwrap().status(), 204);
+        }
+        let out = explained(&server, needle);
+        assert!(out.contains("\"trace_id=t2345\" may be in 1 blocks") && out.contains("read 1 lines"), "{out}");
+        assert!(out.contains("request 0"), "{out}");
+        let out = explained(&server, "{app=\"web\"} | trace_id=~\"t7|t2999|t9999\" |= \"request\"");
+        assert!(out.contains("read 2 lines"), "{out}");
+        let out = explained(&server, "{app=\"web\"} | trace_id=\"t9999\" or trace_id=\"\"");
+        assert!(out.contains("read 3000 lines"), "a missing name counts as empty: {out}");
+        let out = explained(&server, "{app=\"web\"} | trace_id=\"t9999\"");
+        assert!(out.contains("1 row groups, of which 1 are ruled out") && out.contains("read 0 lines"), "{out}");
+        let out = explained(&server, "sum(count_over_time({app=\"web\"} | trace_id=\"t2345\" [5m]))");
+        assert!(out.contains("may be in 1 blocks"), "{out}");
+    }
+}
+
+#[tokio::test]
 async fn query_logs_follows() {
     let mut server = with_lines().await;
     let out = server.dir.path().join("followed");

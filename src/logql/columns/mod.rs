@@ -147,7 +147,8 @@ pub trait RowBlock {
     fn rows(&self) -> usize;
     /// What is asked for.
     fn parts(&self) -> &[StreamRows];
-    /// Of the rows of [`RowBlock::parts`] those that satisfy all line conditions of the query, ascending; `None`: all.
+    /// Of the rows of [`RowBlock::parts`] those that satisfy all conditions on lines that the query gave, and those on labels as far as
+    /// the store minds them, ascending; `None`: all.
     fn selected(&self) -> Result<Option<Vec<u32>>, StorageError>;
     /// By row.
     fn timestamps(&self) -> Result<&[TimestampNs], StorageError>;

@@ -65,7 +65,8 @@ impl Pattern {
         Ok(pattern)
     }
 
-    fn names(&self) -> impl Iterator<Item = &str> {
+    /// The names of its captures.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|p| match p {
             Piece::Capture(Some(n)) => Some(n.as_str()),
             Piece::Capture(None) | Piece::Literal(_) => None,

@@ -12,7 +12,7 @@ use super::skeleton::Kind;
 use super::split::{Span, Split, split_text};
 use crate::disk::varint::{put_bytes, put_u64};
 use crate::logs::byte_hash::ByHash;
-use crate::logs::index::BlockTokens;
+use crate::logs::index::{BlockTokens, Texts};
 use crate::logs::limits;
 
 /// Descriptor: the same value everywhere; the value follows.
@@ -88,12 +88,17 @@ impl Shapes {
                 id
             }
         };
+        self.add_to(id, spans);
+        true
+    }
+
+    /// Adds the next row, which has this shape.
+    pub fn add_to(&mut self, id: u32, spans: impl Iterator<Item = Span>) {
         if let Some(shape) = self.shapes.get_mut(id as usize) {
             shape.rows.push(self.ids.len() as u32);
             shape.spans.extend(spans);
         }
         self.ids.push(id);
-        true
     }
 }
 
@@ -187,18 +192,20 @@ impl ColumnWriter {
         std::mem::take(&mut self.chunk)
     }
 
-    /// Writes the columns of all shapes, after their keys and the shape of each row.
+    /// Writes the columns of all shapes, after their keys and the shape of each row. `before` is called for each shape, and then
+    /// for each of its columns with its number, before what is in it goes to the index.
     pub fn shapes(
         &mut self,
         text: &[u8],
         shapes: &Shapes,
         tokens: &mut BlockTokens,
-        told: impl Fn(&mut BlockTokens, &Shape),
+        before: impl Fn(&mut BlockTokens, &Shape, Option<usize>),
     ) {
         self.put_shapes(shapes);
         for shape in &shapes.shapes {
-            told(tokens, shape);
+            before(tokens, shape, None);
             for v in 0..shape.variables {
+                before(tokens, shape, Some(v));
                 let mut spans = std::mem::take(&mut self.spans);
                 spans.clear();
                 spans.extend(shape.spans.iter().skip(v).step_by(shape.variables));
@@ -374,12 +381,21 @@ impl ColumnWriter {
         }
         self.header.push(SPLIT);
         self.put_shapes(&shapes);
+        let texts = tokens.texts();
+        if let Texts::ValuesOf(_) = texts {
+            for (place, span) in spans.iter().enumerate() {
+                tokens.text(slice(text, span), 1 << block_of(rows, place));
+            }
+            tokens.expect_texts(Texts::Parts);
+        }
         for shape in &mut shapes.shapes {
             // From places in this column to rows of the group.
             for row in &mut shape.rows {
                 *row = rows.get(*row as usize).copied().unwrap_or(0);
             }
-            tokens.skeleton(&shape.key, blocks_of(&shape.rows));
+            if texts == Texts::OfLines {
+                tokens.skeleton(&shape.key, blocks_of(&shape.rows));
+            }
             let mut part = Vec::with_capacity(shape.rows.len());
             for v in 0..shape.variables {
                 part.clear();
@@ -387,6 +403,7 @@ impl ColumnWriter {
                 self.column(text, &part, &shape.rows, false, tokens);
             }
         }
+        tokens.expect_texts(texts);
         true
     }
 }

@@ -10,10 +10,11 @@
 use super::column_writer::{ColumnWriter, Shapes, blocks_of};
 use super::packed;
 use super::skeleton::{Kind, Skeleton};
-use super::split::{Split, split_line, split_raw};
-use crate::disk::varint::{put_bytes, put_i64, put_u64};
-use crate::logs::detect::{DETECTED_LEVEL, NO_LEVEL};
-use crate::logs::index::BlockTokens;
+use super::split::{Split, split_like, split_line, split_raw};
+use crate::disk::varint::{put_bytes, put_i64, put_u64, take_bytes, take_str, take_u64};
+use crate::logs::detect::{DETECTED_LEVEL, LEVELS, NO_LEVEL, is_level_only, level_name};
+use crate::logs::index::pairs::NameSeed;
+use crate::logs::index::{BlockTokens, Texts};
 use crate::logs::limits;
 use crate::model::{Labels, TimestampNs};
 
@@ -170,14 +171,38 @@ impl GroupWriter {
             }
             None => self.runs.push(RunOf { ordinal, rows: 1, first: timestamp, last: timestamp }),
         }
-        split_line(line, &mut self.split);
-        let spans = self.split.spans.iter().map(|(s, e)| (s + start, e + start));
-        if !self.lines.add(&self.split.key, spans, limits::MAX_SKELETONS) {
-            split_raw(line.as_bytes(), &mut self.split);
+        if !self.add_like_another(line, start) {
+            split_line(line, &mut self.split);
             let spans = self.split.spans.iter().map(|(s, e)| (s + start, e + start));
-            self.lines.add(&self.split.key, spans, usize::MAX);
+            if !self.lines.add(&self.split.key, spans, limits::MAX_SKELETONS) {
+                split_raw(line.as_bytes(), &mut self.split);
+                let spans = self.split.spans.iter().map(|(s, e)| (s + start, e + start));
+                self.lines.add(&self.split.key, spans, usize::MAX);
+            }
         }
         self.add_metadata(level, metadata);
+    }
+
+    /// Adds a line that has the shape of one of the last rows; `false` if it has not.
+    fn add_like_another(&mut self, line: &str, start: u32) -> bool {
+        /// Rows whose shapes are tried. Streams write lines of a few shapes in turn.
+        const TRIED: usize = 3;
+        let mut tried = [u32::MAX; TRIED];
+        for (place, id) in (0..TRIED).zip(self.lines.ids.iter().rev()) {
+            if tried.contains(id) {
+                continue;
+            }
+            if let Some(tried) = tried.get_mut(place) {
+                *tried = *id;
+            }
+            let Some(shape) = self.lines.shapes.get(*id as usize) else { continue };
+            if split_like(&shape.key, line.as_bytes(), &mut self.split) {
+                let spans = self.split.spans.iter().map(|(s, e)| (s + start, e + start));
+                self.lines.add_to(*id, spans);
+                return true;
+            }
+        }
+        false
     }
 
     fn add_metadata(&mut self, level: u8, metadata: &Labels) {
@@ -186,11 +211,16 @@ impl GroupWriter {
         {
             self.level_names.push((self.rows() as u32 - 1, name.into()));
         }
-        let kept = || metadata.iter().filter(|(n, _)| level == NO_LEVEL || *n != DETECTED_LEVEL);
         let key = &mut self.split.key;
         key.clear();
-        put_u64(key, kept().count() as u64);
         self.split.spans.clear();
+        if is_level_only(metadata, level) {
+            put_u64(key, 0);
+            self.metadata.add(key, std::iter::empty(), usize::MAX);
+            return;
+        }
+        let kept = || metadata.iter().filter(|(n, _)| level == NO_LEVEL || *n != DETECTED_LEVEL);
+        put_u64(key, kept().count() as u64);
         for (name, value) in kept() {
             put_bytes(&mut self.split.key, name.as_bytes());
             let start = self.metadata_text.len() as u32;
@@ -243,14 +273,18 @@ impl GroupWriter {
         let sizes: Vec<i64> =
             self.ends.iter().map(|end| i64::from(end - std::mem::replace(&mut start, *end))).collect();
         w.integers(&sizes);
-        w.shapes(&self.text, &self.lines, tokens, |tokens, shape| {
-            if shape.key.first() != Some(&(Kind::Raw as u8)) {
+        w.shapes(&self.text, &self.lines, tokens, |tokens, shape, variable| {
+            if variable.is_none() && shape.key.first() != Some(&(Kind::Raw as u8)) {
                 tokens.skeleton(&shape.key, blocks_of(&shape.rows));
             }
         });
-        tokens.pause(true);
-        w.shapes(&self.metadata_text, &self.metadata, tokens, |_, _| {});
-        tokens.pause(false);
+        w.shapes(&self.metadata_text, &self.metadata, tokens, |tokens, shape, variable| {
+            if let Some(name) = variable.and_then(|v| name_at(&shape.key, v)) {
+                tokens.expect_texts(Texts::ValuesOf(NameSeed::of(name)));
+            }
+        });
+        give_levels(&self.levels, tokens);
+        tokens.expect_texts(Texts::OfLines);
         tokens.end_group();
         let header = w.compressed_header();
         out.extend_from_slice(&w.data);
@@ -271,6 +305,33 @@ impl GroupWriter {
         self.metadata.clear();
         entry
     }
+}
+
+/// Gives the levels that have a code to the index, as the metadata they stand for.
+fn give_levels(levels: &[u8], tokens: &mut BlockTokens) {
+    let mut blocks = [0u32; LEVELS.len() + 1];
+    for (codes, block) in levels.chunks(limits::BLOCK_ROWS as usize).zip(0..) {
+        for code in codes {
+            if let Some(blocks) = blocks.get_mut(usize::from(*code)) {
+                *blocks |= 1 << block;
+            }
+        }
+    }
+    tokens.expect_texts(Texts::ValuesOf(NameSeed::of(DETECTED_LEVEL)));
+    for (code, blocks) in (0..).zip(blocks) {
+        if let Some(name) = level_name(code) {
+            tokens.text(name.as_bytes(), blocks);
+        }
+    }
+}
+
+/// The name of that place in the key of a set of metadata.
+fn name_at(mut key: &[u8], place: usize) -> Option<&str> {
+    take_u64(&mut key)?;
+    for _ in 0..place {
+        take_bytes(&mut key)?;
+    }
+    take_str(&mut key)
 }
 
 /// Bits of the shape of a row among so many shapes.

@@ -14,6 +14,7 @@ mod packed;
 mod row_group;
 mod row_set;
 mod select;
+mod select_metadata;
 pub mod skeleton;
 mod split;
 mod split_json;
@@ -28,6 +29,7 @@ pub use strings::Strings;
 
 pub(in crate::logs) use column_writer::integer_text;
 pub(in crate::logs) use select::select;
+pub(in crate::logs) use select_metadata::rows_with;
 pub(in crate::logs) use skeleton::literals;
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub enum VariableKind {
 }
 
 impl VariableKind {
-    fn from_byte(b: u8) -> Option<VariableKind> {
+    pub(super) fn from_byte(b: u8) -> Option<VariableKind> {
         use VariableKind::*;
         [Line, Token, JsonString, JsonNumber, JsonArray, LogfmtBare, LogfmtQuoted].into_iter().find(|k| *k as u8 == b)
     }

@@ -57,6 +57,55 @@ pub(super) fn split_line(line: &str, out: &mut Split) {
     split_text(bytes, out);
 }
 
+/// Takes a line apart in the way that suits it, if that gives this key, which another line has; `false` if it gives another, and then
+/// `out` holds nothing of use. Most lines are like one just before them, and comparing costs less than finding out.
+pub(super) fn split_like(key: &[u8], line: &[u8], out: &mut Split) -> bool {
+    let Some((kind, mut rest)) = key.split_first() else { return false };
+    let kind = *kind;
+    if kind == Kind::Raw as u8 {
+        return false;
+    }
+    out.spans.clear();
+    let mut at = 0;
+    while let Some(hole) = memchr::memchr(HOLE, rest) {
+        let (Some(literal), Some(variable)) = (rest.get(..hole), rest.get(hole + 1)) else { return false };
+        if !line.get(at..).is_some_and(|l| l.starts_with(literal)) {
+            return false;
+        }
+        at += literal.len();
+        let end = VariableKind::from_byte(*variable).and_then(|variable| match variable {
+            VariableKind::Token => end_of_token(line, at),
+            VariableKind::JsonString | VariableKind::JsonNumber | VariableKind::JsonArray => {
+                split_json::end_of(line, at, variable)
+            }
+            VariableKind::LogfmtBare | VariableKind::LogfmtQuoted => split_logfmt::end_of(line, at, variable),
+            VariableKind::Line => None,
+        });
+        let Some(end) = end else { return false };
+        out.spans.push((at as u32, end as u32));
+        at = end;
+        rest = rest.get(hole + 2..).unwrap_or_default();
+    }
+    // A text could be something better.
+    line.get(at..) == Some(rest)
+        && (kind != Kind::Text as u8 || line.trim_ascii_start().first() != Some(&b'{') && !split_logfmt::may_be(line))
+}
+
+/// Where the token with a digit ends that begins at `at`; `None` if there is none.
+fn end_of_token(line: &[u8], at: usize) -> Option<usize> {
+    let mut seen = 0;
+    let mut end = at;
+    for b in line.get(at..)? {
+        let c = class(*b);
+        if c == SEPARATOR {
+            break;
+        }
+        seen |= c;
+        end += 1;
+    }
+    (seen & DIGIT != 0).then_some(end)
+}
+
 /// Tokens with a digit are variables.
 pub(super) fn split_text(line: &[u8], out: &mut Split) {
     out.begin(Kind::Text);
@@ -158,5 +207,59 @@ mod tests {
         ]) {
             shown(&line);
         }
+
+        #[test]
+        fn lines_are_like_another_if_their_keys_are_the_same(a in kin(), b in kin()) {
+            let (mut first, mut second, mut like) = (Split::default(), Split::default(), Split::default());
+            split_line(&a, &mut first);
+            split_line(&b, &mut second);
+            let same = first.key == second.key;
+            if split_like(&first.key, b.as_bytes(), &mut like) {
+                prop_assert!(same, "{} {}", a, b);
+                prop_assert_eq!(like.spans, second.spans);
+            } else {
+                prop_assert!(!same || first.key[0] == Kind::Text as u8, "{} {}", a, b);
+            }
+        }
+    }
+
+    /// Lines of few shapes, and some that nearly have one of them.
+    fn kin() -> impl Strategy<Value = String> {
+        let value = || {
+            prop::sample::select(vec![
+                "a",
+                "a1",
+                "1",
+                "-1.5",
+                "01",
+                "x y",
+                "\\\"q\\u00e4",
+                "ü7",
+                "[1,[2]]",
+                "",
+                "\\",
+                "\"",
+                "=",
+            ])
+        };
+        let form = prop::sample::select(vec![
+            "{\"a\":\"#\",\"b\":#}",
+            "{\"a\": #} ",
+            "a=# b=\"#\"",
+            "a=#",
+            "GET /# x=# #",
+            "# #",
+            "#",
+        ]);
+        (form, prop::collection::vec(value(), 3)).prop_map(|(form, values)| {
+            let mut line = String::new();
+            let mut parts = form.split('#');
+            line.push_str(parts.next().unwrap_or_default());
+            for (part, value) in parts.zip(values) {
+                line.push_str(value);
+                line.push_str(part);
+            }
+            line
+        })
     }
 }

@@ -22,6 +22,18 @@ pub(super) fn split(line: &[u8], out: &mut Split) -> bool {
     true
 }
 
+/// Where a variable of this kind ends that begins at `at`; `None` if there is none.
+pub(super) fn end_of(line: &[u8], at: usize, kind: VariableKind) -> Option<usize> {
+    let mut parser = Parser { line, at, out: &mut Split::default() };
+    match kind {
+        VariableKind::JsonString => parser.content()?,
+        VariableKind::JsonNumber => parser.number()?,
+        VariableKind::JsonArray => parser.array(1)?,
+        _ => return None,
+    }
+    Some(parser.at)
+}
+
 struct Parser<'a> {
     line: &'a [u8],
     at: usize,
@@ -51,14 +63,19 @@ impl Parser<'_> {
     fn string(&mut self) -> Option<(usize, usize)> {
         self.take(b'"')?;
         let start = self.at;
+        self.content()?;
+        let end = self.at;
+        self.at += 1;
+        Some((start, end))
+    }
+
+    /// Goes up to the quote that ends a string.
+    fn content(&mut self) -> Option<()> {
         loop {
             let rest = self.line.get(self.at..)?;
             self.at += rest.iter().position(|b| *b == b'"' || *b == b'\\' || *b < b' ')?;
             match self.peek()? {
-                b'"' => {
-                    self.at += 1;
-                    return Some((start, self.at - 1));
-                }
+                b'"' => return Some(()),
                 b'\\' => match self.line.get(self.at + 1)? {
                     b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 2,
                     b'u' if self.line.get(self.at + 2..self.at + 6)?.iter().all(u8::is_ascii_hexdigit) => self.at += 6,

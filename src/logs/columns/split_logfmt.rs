@@ -6,9 +6,7 @@ use super::split::{MAX_VARIABLES, Split};
 
 /// Takes the line apart; `false` if it is not logfmt, then `out` holds nothing of use.
 pub(super) fn split(line: &[u8], out: &mut Split) -> bool {
-    // The cheap question first: most other lines have no `=`, or something else before it.
-    let Some(first) = memchr::memchr(b'=', line) else { return false };
-    if !line.get(..first).is_some_and(|head| head.iter().all(|b| in_key(*b) || *b == b' ')) {
+    if !may_be(line) {
         return false;
     }
     out.begin(Kind::Logfmt);
@@ -17,6 +15,34 @@ pub(super) fn split(line: &[u8], out: &mut Split) -> bool {
     }
     out.end(line);
     !out.spans.is_empty()
+}
+
+/// The cheap question first: most other lines have no `=`, or something else before it.
+pub(super) fn may_be(line: &[u8]) -> bool {
+    let Some(first) = memchr::memchr(b'=', line) else { return false };
+    line.get(..first).is_some_and(|head| head.iter().all(|b| in_key(*b) || *b == b' '))
+}
+
+/// Where a variable of this kind ends that begins at `at`; `None` if there is none.
+pub(super) fn end_of(line: &[u8], at: usize, kind: VariableKind) -> Option<usize> {
+    let rest = line.get(at..)?;
+    match kind {
+        VariableKind::LogfmtBare => Some(at + rest.iter().position(|b| !in_bare_value(*b)).unwrap_or(rest.len())),
+        VariableKind::LogfmtQuoted => end_of_quoted(line, at),
+        _ => None,
+    }
+}
+
+/// Where the quote is that ends a quoted value.
+fn end_of_quoted(line: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += line.get(at..)?.iter().position(|b| matches!(b, b'"' | b'\\' | 0x7f) || *b < b' ')?;
+        match line.get(at)? {
+            b'"' => return Some(at),
+            b'\\' if line.get(at + 1).is_some_and(|b| *b >= b' ') => at += 2,
+            _ => return None,
+        }
+    }
 }
 
 fn in_key(b: u8) -> bool {
@@ -55,15 +81,7 @@ fn items(line: &[u8], out: &mut Split) -> Option<()> {
         }
         let start = at;
         if line.get(at) == Some(&b'"') {
-            at += 1;
-            loop {
-                at += line.get(at..)?.iter().position(|b| matches!(b, b'"' | b'\\' | 0x7f) || *b < b' ')?;
-                match line.get(at)? {
-                    b'"' => break,
-                    b'\\' if line.get(at + 1).is_some_and(|b| *b >= b' ') => at += 2,
-                    _ => return None,
-                }
-            }
+            at = end_of_quoted(line, at + 1)?;
             out.variable(line, start + 1, at, VariableKind::LogfmtQuoted);
             at += 1;
         } else {

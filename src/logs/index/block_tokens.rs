@@ -1,8 +1,9 @@
-//! Collects the distinct tokens of blocks while row groups are written.
+//! Collects the distinct tokens of blocks, and the pairs of structured metadata in them, while row groups are written.
 
 use std::collections::HashMap;
 
-use super::{MAX_ID_BYTES, TRIGRAM_BITS, each_trigram};
+use super::pairs::{BlockPairs, NameSeed};
+use super::{LENGTH_MARK, LONGEST, MAX_ID_BYTES, TRIGRAM_BITS, each_trigram, length_mark};
 use crate::disk::varint::put_u64;
 use crate::logs::byte_hash::ByHash;
 use crate::logs::columns::{integer_text, literals};
@@ -12,31 +13,38 @@ use crate::logs::tokens::{CUT_MARK, TokenKind, tokens_of};
 /// Ids collected before the list is sorted and doubles are taken out.
 const TIDY_IDS: usize = 1 << 20;
 
-/// An id, its first [`MAX_ID_BYTES`] bytes as two big-endian numbers (tokens hold no zero byte), and a block that holds it.
+/// An id, its first [`MAX_ID_BYTES`] bytes (tokens hold no zero byte), and behind them a block that holds it, as one big-endian number:
+/// comparing and sorting them is most of what is done with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct IdIn {
-    pub high: u64,
-    pub low: u32,
-    pub block: u32,
-}
+pub(super) struct IdIn(u128);
 
 impl IdIn {
     fn new(id: &[u8], block: u32) -> IdIn {
-        let mut bytes = [0u8; MAX_ID_BYTES];
-        for (to, from) in bytes.iter_mut().zip(id) {
+        let mut bytes = [0u8; 16];
+        for (to, from) in bytes.iter_mut().zip(id.iter().take(MAX_ID_BYTES)) {
             *to = *from;
         }
-        let [a, b, c, d, e, f, g, h, low @ ..] = bytes;
-        IdIn { high: u64::from_be_bytes([a, b, c, d, e, f, g, h]), low: u32::from_be_bytes(low), block }
+        IdIn(u128::from_be_bytes(bytes) | u128::from(block))
     }
 
-    /// The bytes of the id that are kept.
-    pub fn term(self) -> ([u8; MAX_ID_BYTES], usize) {
-        let mut bytes = [0u8; MAX_ID_BYTES];
-        let both = self.high.to_be_bytes().into_iter().chain(self.low.to_be_bytes());
-        for (to, from) in bytes.iter_mut().zip(both) {
-            *to = from;
-        }
+    /// The same id in another block.
+    fn plus_blocks(self, blocks: u32) -> IdIn {
+        IdIn(self.0 + u128::from(blocks))
+    }
+
+    /// Whether it is the same id, in whatever block.
+    pub fn is_same(self, other: IdIn) -> bool {
+        self.0 >> 32 == other.0 >> 32
+    }
+
+    /// The block.
+    pub fn block(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The bytes of the id that are kept, and how many of them there are.
+    pub fn term(self) -> ([u8; 16], usize) {
+        let bytes = (self.0 >> 32 << 32).to_be_bytes();
         (bytes, bytes.iter().position(|b| *b == 0).unwrap_or(MAX_ID_BYTES))
     }
 }
@@ -52,6 +60,17 @@ pub(super) struct WordIn {
     pub postings: Vec<u8>,
 }
 
+/// What the texts are that are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::logs) enum Texts {
+    /// Parts of lines: their tokens are collected.
+    OfLines,
+    /// Values of this name of structured metadata: each is collected as a whole.
+    ValuesOf(NameSeed),
+    /// Parts of values that were given as a whole: nothing is collected.
+    Parts,
+}
+
 /// See the module.
 pub(in crate::logs) struct BlockTokens {
     pub(super) words: HashMap<Box<[u8]>, WordIn, ByHash>,
@@ -59,8 +78,11 @@ pub(in crate::logs) struct BlockTokens {
     /// Ids before this place are sorted and distinct.
     tidy: usize,
     pub(super) trigrams: Box<[u64]>,
+    /// Lengths of the ids in each block of the current group, a bit each.
+    lengths: [u64; limits::BLOCKS_PER_GROUP as usize],
+    pairs: BlockPairs,
     group: u32,
-    paused: bool,
+    texts: Texts,
     scratch: String,
     bits: Vec<u64>,
     sorted: Vec<i64>,
@@ -73,8 +95,10 @@ impl Default for BlockTokens {
             ids: Vec::new(),
             tidy: 0,
             trigrams: vec![0; TRIGRAM_BITS / 64].into_boxed_slice(),
+            lengths: [0; limits::BLOCKS_PER_GROUP as usize],
+            pairs: BlockPairs::default(),
             group: 0,
-            paused: false,
+            texts: Texts::OfLines,
             scratch: String::new(),
             bits: Vec::new(),
             sorted: Vec::new(),
@@ -83,19 +107,31 @@ impl Default for BlockTokens {
 }
 
 impl BlockTokens {
-    /// While paused, tokens are not collected.
-    pub fn pause(&mut self, paused: bool) {
-        self.paused = paused;
+    /// Says what the texts to come are; returns what they were.
+    pub fn expect_texts(&mut self, texts: Texts) -> Texts {
+        std::mem::replace(&mut self.texts, texts)
+    }
+
+    /// What the texts are.
+    pub fn texts(&self) -> Texts {
+        self.texts
+    }
+
+    /// The pairs of structured metadata so far.
+    pub fn take_pairs(&mut self) -> BlockPairs {
+        std::mem::take(&mut self.pairs)
     }
 
     fn first_block(&self) -> u32 {
         self.group * limits::BLOCKS_PER_GROUP
     }
 
-    /// Collects the tokens of a text that is in these blocks of the current group (a bit each).
+    /// Collects the tokens of a text that is in these blocks of the current group (a bit each), or the text as a value.
     pub fn text(&mut self, text: &[u8], blocks: u32) {
-        if self.paused {
-            return;
+        match self.texts {
+            Texts::OfLines => {}
+            Texts::ValuesOf(name) => return self.value(name, text, blocks),
+            Texts::Parts => return,
         }
         // Most texts are one short token.
         for (start, end, kind) in tokens_of(text) {
@@ -104,6 +140,15 @@ impl BlockTokens {
                 TokenKind::Id => self.id(token, blocks),
                 TokenKind::Word => self.word(token, blocks),
             }
+        }
+    }
+
+    fn value(&mut self, name: NameSeed, value: &[u8], blocks: u32) {
+        let (term, first) = (name.term(value), self.first_block());
+        let mut rest = blocks;
+        while rest != 0 {
+            self.pairs.add(term, first + rest.trailing_zeros());
+            rest &= rest - 1;
         }
     }
 
@@ -135,8 +180,28 @@ impl BlockTokens {
         let id = IdIn::new(token, self.first_block());
         let mut rest = blocks;
         while rest != 0 {
-            self.ids.push(IdIn { block: id.block + rest.trailing_zeros(), ..id });
+            let block = rest.trailing_zeros();
+            self.ids.push(id.plus_blocks(block));
+            self.note_length(token.len(), block);
             rest &= rest - 1;
+        }
+    }
+
+    fn note_length(&mut self, len: usize, block: u32) {
+        if let Some(lengths) = self.lengths.get_mut(block as usize) {
+            *lengths |= 1 << len.min(LONGEST);
+        }
+    }
+
+    /// Marks the blocks of the group with the lengths of their ids.
+    fn mark_lengths(&mut self) {
+        for (block, lengths) in (self.first_block()..).zip(std::mem::take(&mut self.lengths)) {
+            self.ids.push(IdIn::new(&[LENGTH_MARK], block));
+            let mut rest = lengths;
+            while rest != 0 {
+                self.ids.push(IdIn::new(&length_mark(rest.trailing_zeros() as usize), block));
+                rest &= rest - 1;
+            }
         }
     }
 
@@ -144,8 +209,18 @@ impl BlockTokens {
     pub fn integers(&mut self, values: &[i64], width: u8, block_of: impl Fn(usize) -> u32) {
         /// Ranges up to this are noted in a bit map.
         const SMALL: u64 = 1 << 14;
-        if self.paused {
-            return;
+        match self.texts {
+            Texts::OfLines => {}
+            Texts::ValuesOf(name) => {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                for (place, v) in values.iter().enumerate() {
+                    integer_text(&mut scratch, *v, width);
+                    self.value(name, scratch.as_bytes(), 1 << block_of(place));
+                }
+                self.scratch = scratch;
+                return;
+            }
+            Texts::Parts => return,
         }
         let mut from = 0;
         while let Some(first) = values.get(from..).and_then(|rest| rest.first()) {
@@ -195,6 +270,8 @@ impl BlockTokens {
         // A sign is no part of the token; digits have no letters to note.
         let digits = scratch.strip_prefix('-').unwrap_or(&scratch);
         self.ids.push(IdIn::new(digits.as_bytes(), self.first_block() + block));
+        let len = digits.len();
+        self.note_length(len, block);
         self.scratch = scratch;
     }
 
@@ -211,7 +288,9 @@ impl BlockTokens {
                 rest &= rest - 1;
             }
         }
+        self.mark_lengths();
         self.group += 1;
+        self.pairs.end_group();
         if self.ids.len() - self.tidy > TIDY_IDS {
             self.tidy_ids();
         }

@@ -2,16 +2,15 @@
 //!
 //! A filter's required texts are cut at the borders of tokens. Inner tokens are looked up as they stand; a token at the right
 //! edge may go on in the line, so all terms that begin with it count; one at the left edge (or alone) may be the end (or the
-//! middle) of a longer token, which needs a walk through the words, and is only answered if no id can hold it. Rows of
-//! candidates are always verified: the index may only rule out.
+//! middle) of a longer token: of a word, which needs a walk through the words and is only answered if no id can hold it; or of an
+//! id, which only blocks with longer ids can hold. Rows of candidates are always verified: the index may only rule out.
 
 use std::io;
 
 use tantivy::postings::TermInfo;
 
-use super::MAX_ID_BYTES;
 use super::reader::{TokenIndex, blocks_of};
-use crate::logs::filter::LineFilter;
+use super::{LENGTH_MARK, LONGEST, MAX_ID_BYTES, length_mark};
 use crate::logs::limits;
 use crate::logs::tokens::{CUT_MARK, Fragment, TokenKind, fragments};
 
@@ -38,23 +37,24 @@ struct Terms {
     blocks: u64,
 }
 
-/// Finds the candidates of a segment of so many blocks. What was looked up is added to `asked`.
+/// Finds the blocks, in a segment of so many, whose lines can hold what is required: of each list one text. What was looked up is
+/// added to `asked`.
 pub(in crate::logs) fn candidates(
     index: &TokenIndex,
     blocks: u32,
-    filters: &[LineFilter],
+    required: &[Vec<String>],
     asked: &mut Vec<Asked>,
 ) -> io::Result<Candidates> {
     // Of each required text the lists of terms; the rarest are read first.
     let mut single: Vec<Terms> = Vec::new();
     let mut united: Vec<Vec<u32>> = Vec::new();
-    for any_of in filters.iter().flat_map(LineFilter::required) {
+    for any_of in required {
         match any_of.as_slice() {
-            [one] => single.extend(index.terms_of(one, asked)?),
+            [one] => single.extend(index.terms_of(one, blocks, asked)?),
             many => {
                 let mut all = Some(Vec::new());
                 for needle in many {
-                    let found = index.intersect(index.terms_of(needle, asked)?, None, blocks);
+                    let found = index.intersect(index.terms_of(needle, blocks, asked)?, None, blocks);
                     match (found, &mut all) {
                         (Candidates::Blocks(b), Some(all)) => all.extend(b),
                         (Candidates::All, _) | (_, None) => all = None,
@@ -81,10 +81,14 @@ impl TokenIndex {
     }
 
     /// For each fragment of a needle that can be looked up, the terms that can hold it.
-    fn terms_of(&self, needle: &str, asked: &mut Vec<Asked>) -> io::Result<Vec<Terms>> {
+    fn terms_of(&self, needle: &str, segment_blocks: u32, asked: &mut Vec<Asked>) -> io::Result<Vec<Terms>> {
         let mut all = Vec::new();
         for fragment in fragments(needle) {
-            let found = self.lookup(&fragment)?;
+            let found = match (fragment.open_left, fragment.kind) {
+                (false, _) => self.lookup(&fragment)?,
+                (true, TokenKind::Word) => self.walk(&fragment)?,
+                (true, TokenKind::Id) => self.inside_ids(fragment.text.as_bytes(), segment_blocks)?,
+            };
             asked.push(Asked { text: fragment.text.to_owned(), blocks: found.as_ref().map(|t| t.blocks) });
             all.extend(found);
         }
@@ -93,9 +97,6 @@ impl TokenIndex {
 
     fn lookup(&self, fragment: &Fragment<'_>) -> io::Result<Option<Terms>> {
         let text = fragment.text.as_bytes();
-        if fragment.open_left {
-            return self.walk(fragment);
-        }
         let mut terms = Terms::default();
         // A fragment without digits that may go on can be the beginning of a word or of an id.
         let word = fragment.kind == TokenKind::Word;
@@ -125,16 +126,34 @@ impl TokenIndex {
         Ok(Some(terms))
     }
 
-    /// Finds a fragment that may begin inside a token.
+    /// Finds a fragment with a digit that may begin inside a token: it is an id as it stands, or the id that holds it is longer.
+    fn inside_ids(&self, text: &[u8], segment_blocks: u32) -> io::Result<Option<Terms>> {
+        let ids = self.ids().0;
+        // Older segments note no lengths, and merged ones may do so for a part.
+        if ids.get([LENGTH_MARK])?.is_none_or(|noted| noted.doc_freq < segment_blocks) {
+            return Ok(None);
+        }
+        let mut terms = Terms::default();
+        for len in text.len().min(LONGEST - 1) + 1..=LONGEST {
+            if let Some(info) = ids.get(length_mark(len))? {
+                terms.add(TokenKind::Id, info);
+            }
+            if terms.blocks > u64::from(segment_blocks / 2) {
+                return Ok(None);
+            }
+        }
+        if let Some(info) = ids.get(text.get(..MAX_ID_BYTES).unwrap_or(text))? {
+            terms.add(TokenKind::Id, info);
+        }
+        Ok(Some(terms))
+    }
+
+    /// Finds a fragment without a digit that may begin inside a token.
     fn walk(&self, fragment: &Fragment<'_>) -> io::Result<Option<Terms>> {
         let text = fragment.text.as_bytes();
         let words = self.words().0;
         // Ids are too many to be walked through.
-        if fragment.kind == TokenKind::Id
-            || text.len() < 3
-            || self.ids_may_hold(text)
-            || words.num_terms() > limits::MAX_WALKED_TERMS
-        {
+        if text.len() < 3 || self.ids_may_hold(text) || words.num_terms() > limits::MAX_WALKED_TERMS {
             return Ok(None);
         }
         let mut terms = Terms::default();

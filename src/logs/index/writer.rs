@@ -80,14 +80,14 @@ pub(in crate::logs) fn build<W: Write>(mut tokens: BlockTokens, out: &mut W) -> 
     let (word_terms_bytes, word_postings) = field.finish()?;
     tokens.tidy_ids();
     let mut field = FieldWriter::new(out)?;
-    for same in tokens.ids.chunk_by(|a: &IdIn, b| (a.high, a.low) == (b.high, b.low)) {
+    for same in tokens.ids.chunk_by(|a: &IdIn, b| a.is_same(*b)) {
         let Some(first) = same.first() else { continue };
         let (bytes, len) = first.term();
         let start = field.postings.len();
         let mut last = 0;
         for id in same {
-            put_u64(&mut field.postings, u64::from(id.block - last));
-            last = id.block;
+            put_u64(&mut field.postings, u64::from(id.block() - last));
+            last = id.block();
         }
         field.end_term(bytes.get(..len).unwrap_or_default(), start, same.len() as u32)?;
     }

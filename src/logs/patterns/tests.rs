@@ -57,6 +57,7 @@ fn found(snapshot: &Snapshot, app: &str, range: (i64, i64), step: i64) -> (Found
         end_ns: request.end_ns,
         direction: Default::default(),
         filters: Vec::new(),
+        labels: Vec::new(),
         limit: None,
     };
     let mut left = 0;
