@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::health;
+use super::not_now::{SOON_SECONDS, not_now};
 use super::prom::success;
 
 /// The place for the routes of the services; whoever has it gives them out when they are there.
@@ -58,7 +59,7 @@ async fn answer(mut routes: watch::Receiver<Option<Router>>, request: Request) -
             Ok(response) => response,
             Err(never) => match never {},
         },
-        None => (StatusCode::SERVICE_UNAVAILABLE, "campanile cannot start.\n").into_response(),
+        None => not_now(SOON_SECONDS, "campanile cannot start.\n"),
     }
 }
 
