@@ -3,7 +3,6 @@
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -66,6 +65,7 @@ async fn answer(mut routes: watch::Receiver<Option<Router>>, request: Request) -
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
+    use axum::http::StatusCode;
     use axum::routing::get;
 
     use super::*;

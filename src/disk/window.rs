@@ -34,7 +34,7 @@ impl Window {
     }
 
     /// The bytes from `at` on: `least` of them if the file has so many, often more. Cheap as long as `at` goes forwards.
-    pub fn from(&mut self, at: u64, least: usize) -> io::Result<&[u8]> {
+    pub fn at(&mut self, at: u64, least: usize) -> io::Result<&[u8]> {
         let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
         let wanted = least.min(left);
         let here = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
@@ -98,15 +98,15 @@ mod tests {
             let mut at = 0;
             for (step, least) in [(1, 9), (PIECE - 5, 20), (0, long), (3, 1), (PIECE * 2, PIECE + 1), (PIECE, 9)] {
                 at += step;
-                let got = w.from(at as u64, least).unwrap();
+                let got = w.at(at as u64, least).unwrap();
                 let want = content.get(at..end).unwrap_or_default();
                 assert!(got.len() >= least.min(want.len()) && want.starts_with(got), "{limit:?} {at} {least}");
                 assert!(got.len() <= long);
             }
             // Backwards, and past the end.
-            assert_eq!(w.from(2, 8).unwrap().get(..8), content.get(2..10));
+            assert_eq!(w.at(2, 8).unwrap().get(..8), content.get(2..10));
             assert!(w.bytes.capacity() <= KEPT);
-            assert_eq!(w.from(end as u64 + 5, 1).unwrap(), b"");
+            assert_eq!(w.at(end as u64 + 5, 1).unwrap(), b"");
         }
     }
 
@@ -116,8 +116,8 @@ mod tests {
         std::fs::write(file.path(), [7; 100]).unwrap();
         let mut w = Window::open(file.path(), None).unwrap();
         std::fs::write(file.path(), [7; 60]).unwrap();
-        assert_eq!(w.from(10, 80).unwrap(), [7; 50]);
+        assert_eq!(w.at(10, 80).unwrap(), [7; 50]);
         assert_eq!(w.end(), 60);
-        assert!(w.from(60, 1).unwrap().is_empty());
+        assert!(w.at(60, 1).unwrap().is_empty());
     }
 }

@@ -66,7 +66,7 @@ fn replay_segment(
     let mut lost = |offset: u64, bytes: u64, reason| {
         report.damage.push(Damage { at: WalPosition { segment: number, offset }, bytes, reason });
     };
-    let header = window.from(0, HEADER.len())?;
+    let header = window.at(0, HEADER.len())?;
     let header = header.get(..HEADER.len()).unwrap_or(header);
     if header != HEADER {
         // An empty or half-written header is a crash at the birth of the segment.
@@ -107,12 +107,12 @@ fn replay_segment(
 /// What stands at a place of a segment before its end.
 fn record_at(window: &mut Window, offset: u64) -> io::Result<Decoded<'_>> {
     let left = usize::try_from(window.end().saturating_sub(offset)).unwrap_or(usize::MAX);
-    let len = match record::length(window.from(offset, HEADER_LEN)?) {
+    let len = match record::length(window.at(offset, HEADER_LEN)?) {
         Length::Of(len) if len <= left => len,
         Length::Of(_) | Length::Unknown => return Ok(Decoded::Incomplete),
         Length::TooLong => return Ok(Decoded::Damaged(left)),
     };
-    Ok(record::decode(window.from(offset, len)?))
+    Ok(record::decode(window.at(offset, len)?))
 }
 
 /// Cuts off the torn tail that a replay found at the end of the last segment, so that the next start does not report it again. Returns

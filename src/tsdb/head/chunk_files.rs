@@ -273,7 +273,7 @@ impl ChunkFiles {
                 // for: each try would read as much as chance says.
                 at += 1;
                 while at < window.end() {
-                    let rest = window.from(at, RESYNC_BYTES)?;
+                    let rest = window.at(at, RESYNC_BYTES)?;
                     if parse(rest.get(..RESYNC_BYTES).unwrap_or(rest)).is_some() {
                         break;
                     }
@@ -287,11 +287,11 @@ impl ChunkFiles {
 
 /// The record at a place of a file and its length. `None` if it is damaged or cut off.
 fn record_at(window: &mut Window, at: u64) -> io::Result<Option<(Record<'_>, usize)>> {
-    let front = window.from(at, CRC_BYTES + MAX_VARINT_BYTES)?;
+    let front = window.at(at, CRC_BYTES + MAX_VARINT_BYTES)?;
     let Some(len) = claimed_len(front).filter(|len| *len as u64 <= window.end().saturating_sub(at)) else {
         return Ok(None);
     };
-    Ok(parse(window.from(at, len)?))
+    Ok(parse(window.at(at, len)?))
 }
 
 impl ChunkFile {
