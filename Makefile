@@ -3,7 +3,7 @@
 DATA ?= target/run-data
 LISTEN ?= 127.0.0.1:9090
 
-.PHONY: run test build fmt lint unit conformance kills soak bench clean
+.PHONY: run test build fmt lint unit conformance kills soak restart-memory bench clean
 
 run: ## build and start a server with the example configuration and data in it
 	cargo build --release
@@ -43,6 +43,9 @@ test: fmt lint ## everything
 
 kills: ## kill -9 under load, many times
 	scripts/kills
+
+restart-memory: build ## peak memory of a restart beside that of running
+	scripts/restart-memory
 
 soak: build ## an hour of samples while series come and go
 	scripts/soak

@@ -3,6 +3,8 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::api::not_now::{SOON_SECONDS, come_back};
+
 /// The error types of Prometheus' HTTP API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -16,8 +18,10 @@ pub enum ErrorKind {
     Canceled,
     /// No such thing: 404.
     NotFound,
-    /// Not ready yet, or too busy: 503.
+    /// Not ready yet, or too busy: 503, and to be asked again soon.
     Unavailable,
+    /// Switched off: 503.
+    Disabled,
     /// Our fault: 500.
     Internal,
 }
@@ -31,7 +35,7 @@ impl ErrorKind {
             ErrorKind::Timeout => "timeout",
             ErrorKind::Canceled => "canceled",
             ErrorKind::NotFound => "not_found",
-            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Unavailable | ErrorKind::Disabled => "unavailable",
             ErrorKind::Internal => "internal",
         }
     }
@@ -41,7 +45,7 @@ impl ErrorKind {
         match self {
             ErrorKind::BadData => StatusCode::BAD_REQUEST,
             ErrorKind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
-            ErrorKind::Timeout | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Disabled => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -79,7 +83,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body =
             serde_json::json!({"status": "error", "errorType": self.kind.as_str(), "error": self.message}).to_string();
-        (self.kind.status(), [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        let response = (self.kind.status(), [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        if self.kind == ErrorKind::Unavailable { come_back(SOON_SECONDS, response) } else { response }
     }
 }
 
@@ -106,6 +111,7 @@ impl TextError {
 
 impl IntoResponse for TextError {
     fn into_response(self) -> Response {
-        (self.status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], self.message).into_response()
+        let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        come_back(SOON_SECONDS, (self.status, headers, self.message).into_response())
     }
 }

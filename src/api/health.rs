@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::ApiState;
+use crate::api::not_now::{SOON_SECONDS, not_now};
 use crate::telemetry::metrics;
 
 pub(super) async fn healthy() -> &'static str {
@@ -28,12 +29,12 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
             )
         }
     };
-    (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
+    not_now(SOON_SECONDS, words)
 }
 
 /// What `/-/ready` says before there are stores.
 pub(super) fn opening() -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, "campanile is starting: the stores are being opened.\n").into_response()
+    not_now(SOON_SECONDS, "campanile is starting: the stores are being opened.\n")
 }
 
 pub(super) async fn reload(State(state): State<ApiState>) -> Response {

@@ -8,6 +8,7 @@ mod grpc;
 mod health;
 mod logs_in;
 mod loki;
+mod not_now;
 mod otlp_logs;
 mod otlp_metrics;
 pub mod params;

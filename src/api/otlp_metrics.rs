@@ -10,6 +10,7 @@ use axum::routing::post;
 
 use crate::api::ApiState;
 use crate::api::logs_in::{header_text, refusal};
+use crate::api::not_now::LATER_SECONDS;
 use crate::ingest::PushError;
 use crate::ingest::otlp_logs::status_of;
 use crate::ingest::otlp_metrics::{Outcome, write};
@@ -19,8 +20,6 @@ use crate::wire::otlp_metrics::{decode_json, decode_protobuf, response_json, res
 
 /// The largest request after decompression, as for remote write.
 const MAX_BYTES: usize = 32 << 20;
-/// A disk that is full, or a log that cannot be written, needs a while.
-const RETRY_AFTER_SECONDS: u32 = 5;
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
@@ -39,7 +38,7 @@ async fn metrics(State(state): State<ApiState>, headers: HeaderMap, body: Result
     let refused = |status: StatusCode, message: String| PushError {
         status: status.as_u16(),
         message,
-        retry_after_seconds: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS),
+        retry_after_seconds: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(LATER_SECONDS),
     };
     let result = match body {
         _ if !known => Err(refused(

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::ApiState;
+use crate::api::not_now::{SOON_SECONDS, not_now};
 use crate::api::params::Params;
 use crate::probe::endpoint::{Parameters, answer};
 
@@ -12,7 +13,7 @@ pub(super) async fn probe(State(state): State<ApiState>, RawQuery(query): RawQue
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let _permit = match state.probe_permits.acquire().await {
         Ok(p) => p,
-        Err(full) => return (StatusCode::SERVICE_UNAVAILABLE, format!("too many probes: {full}\n")).into_response(),
+        Err(full) => return not_now(SOON_SECONDS, format!("too many probes: {full}\n")),
     };
     let loaded = state.config.load_full();
     let asked = Parameters {

@@ -1,18 +1,36 @@
 //! All routes of the one port.
 
+use std::time::Duration;
+
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
 use axum::routing::{get, post};
+use tower_http::classify::{ServerErrorsAsFailures, ServerErrorsFailureClass, SharedClassifier};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, Predicate, SizeAbove};
-use tower_http::trace::TraceLayer;
+use tower_http::trace::{DefaultOnBodyChunk, DefaultOnEos, DefaultOnRequest, DefaultOnResponse, TraceLayer};
+use tracing::Span;
 
-use crate::api::{ApiState, alertmanager, elastic, health, logs_in, loki, otlp_logs, otlp_metrics, probe, prom};
+use crate::api::{
+    ApiState, alertmanager, elastic, health, logs_in, loki, not_now, otlp_logs, otlp_metrics, probe, prom,
+};
 
 /// The largest request body, before and after it is unpacked. Remote write and log shippers stay far below; a client with
 /// larger batches is told so with 413.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
+
+type MakeSpan = fn(&Request) -> Span;
+type Tell = fn(ServerErrorsFailureClass, Duration, &Span);
+type Tracing = TraceLayer<
+    SharedClassifier<ServerErrorsAsFailures>,
+    MakeSpan,
+    DefaultOnRequest,
+    DefaultOnResponse,
+    DefaultOnBodyChunk,
+    DefaultOnEos,
+    Tell,
+>;
 
 /// Compress successes only: Grafana's Loki client reads the bodies of errors as they come.
 #[derive(Clone, Copy)]
@@ -51,8 +69,14 @@ pub fn router(state: ApiState) -> Router {
         .merge(alertmanager::router(state.alerting.clone()))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(compression)
-        // One span for each request; with an OTLP endpoint in the environment they are exported.
-        .layer(TraceLayer::new_for_http().make_span_with(
-            |r: &axum::extract::Request| tracing::info_span!("request", method = %r.method(), path = r.uri().path()),
-        ))
+        .layer(trace())
+}
+
+/// One span for each request; with an OTLP endpoint in the environment they are exported. Failures are told.
+pub(super) fn trace() -> Tracing {
+    TraceLayer::new_for_http().make_span_with(request_span as MakeSpan).on_failure(not_now::tell as Tell)
+}
+
+fn request_span(request: &Request) -> Span {
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path())
 }

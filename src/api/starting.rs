@@ -3,7 +3,6 @@
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -11,6 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::health;
+use super::not_now::{SOON_SECONDS, not_now};
 use super::prom::success;
 
 /// The place for the routes of the services; whoever has it gives them out when they are there.
@@ -58,13 +58,14 @@ async fn answer(mut routes: watch::Receiver<Option<Router>>, request: Request) -
             Ok(response) => response,
             Err(never) => match never {},
         },
-        None => (StatusCode::SERVICE_UNAVAILABLE, "campanile cannot start.\n").into_response(),
+        None => not_now(SOON_SECONDS, "campanile cannot start.\n"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
+    use axum::http::StatusCode;
     use axum::routing::get;
 
     use super::*;

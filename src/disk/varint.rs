@@ -1,5 +1,8 @@
 //! Variable-length integers: seven bits a byte, least significant first (LEB128, as protobuf's varints).
 
+/// The longest integer.
+pub const MAX_VARINT_BYTES: usize = 10;
+
 /// Appends an unsigned integer.
 pub fn put_u64(out: &mut Vec<u8>, mut v: u64) {
     while v >= 0x80 {
@@ -23,7 +26,7 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Takes an unsigned integer off the front of `input`; `None` if it is cut off or longer than 64 bits.
 pub fn take_u64(input: &mut &[u8]) -> Option<u64> {
     let mut v = 0u64;
-    for (i, b) in input.iter().enumerate().take(10) {
+    for (i, b) in input.iter().enumerate().take(MAX_VARINT_BYTES) {
         if i == 9 && *b > 1 {
             return None;
         }

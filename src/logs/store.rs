@@ -25,8 +25,12 @@ use super::writer;
 use crate::disk::free_space::SpaceGuard;
 use crate::disk::wal::record::Compression;
 use crate::disk::wal::{self, Wal, WalOptions, WalPosition};
+use crate::exec::throttled_log::Throttle;
 use crate::exec::{Clock, SystemClock};
 use crate::model::{Labels, LogStream, Matcher, TimestampNs};
+
+/// Every push fails while the log cannot be written.
+static COMPLAINTS: Throttle = Throttle::new(60_000);
 
 /// What happens to lines over the size limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -400,7 +404,12 @@ impl Store {
             return Ok(pushed);
         }
         batch.shrink();
-        let write = |e| Error::io("write its write-ahead log")(e);
+        let write = |e: io::Error| {
+            if let Some(before) = COMPLAINTS.allow(shared.options.clock.now_ms()) {
+                tracing::error!(error = %e, before, "the log of the log store cannot be written: lines are refused");
+            }
+            Error::io("write its write-ahead log")(e)
+        };
         let record = shared.wal.encode(&batch.encode()).map_err(write)?;
         pushed.accepted = batch.len() as u64;
         let line_bytes = batch.line_bytes() as u64;

@@ -1,7 +1,9 @@
 //! The database as others see it.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -43,7 +45,9 @@ impl Db {
         let (db, log) = Self::begin(dir, options)?;
         samples::run(&db.shared, log, began)?;
         if db.shared.options.maintenance {
-            db.start_thread(maintenance::run)?;
+            let shared = db.shared.clone();
+            let thread = named_thread(move || maintenance::run(&shared))?;
+            *db.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         }
         Ok(db)
     }
@@ -53,12 +57,31 @@ impl Db {
     /// [`Error::Replaying`]. See [`Self::replay`].
     pub fn open_early(dir: &Path, options: Options) -> Result<Db, Error> {
         let began = Instant::now();
-        let (db, log) = Self::begin(dir, options)?;
-        db.start_thread(move |shared| match samples::run(shared, log, began) {
-            Ok(()) if shared.options.maintenance && shared.replay.is_complete() => maintenance::run(shared),
-            Ok(()) => {}
-            Err(e) => tracing::error!(error = %e, "the metrics log cannot be replayed"),
+        let (opened, known) = sync_channel(1);
+        let dir = dir.to_owned();
+        // All of it on one thread: allocators keep the memory of threads apart, and what one gives back is of no use to the next.
+        let thread = named_thread(move || {
+            let (shared, log) = match Self::begin(&dir, options) {
+                Ok((db, log)) => {
+                    let shared = db.shared.clone();
+                    if opened.send(Ok(db)).is_err() {
+                        return;
+                    }
+                    (shared, log)
+                }
+                Err(e) => {
+                    let _nobody_waits = opened.send(Err(e));
+                    return;
+                }
+            };
+            match samples::run(&shared, log, began) {
+                Ok(()) if shared.options.maintenance && shared.replay.is_complete() => maintenance::run(&shared),
+                Ok(()) => {}
+                Err(e) => tracing::error!(error = %e, "the metrics log cannot be replayed"),
+            }
         })?;
+        let db = known.recv().map_err(|_| Error::Io(io::Error::other("opening the metrics store panicked")))??;
+        *db.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(db)
     }
 
@@ -111,13 +134,6 @@ impl Db {
         });
         shared.check_space();
         Ok((Db { shared, thread: Mutex::default(), _lock: lock }, log))
-    }
-
-    fn start_thread(&self, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), Error> {
-        let shared = self.shared.clone();
-        let started = std::thread::Builder::new().name("tsdb-upkeep".to_owned()).spawn(move || work(&shared))?;
-        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
-        Ok(())
     }
 
     /// A batch of samples that becomes visible and durable with [`Appender::commit`].
@@ -203,6 +219,10 @@ impl Db {
             tracing::error!("the upkeep thread of the metrics store had panicked");
         }
     }
+}
+
+fn named_thread(work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("tsdb-upkeep".to_owned()).spawn(work)
 }
 
 impl Drop for Db {

@@ -16,6 +16,12 @@ pub(crate) const QUIET_SHARE: u64 = 32;
 pub(crate) const LITTLE_SHARE: u64 = 2048;
 /// Rounds of the upkeep (seconds) with little after which the store counts as quiet.
 pub(crate) const QUIET_ROUNDS: u32 = 5;
+/// How far the clock must be past the newest sample of a series before its chunk is closed because nobody writes, if that is more than
+/// [`STOPPED_INTERVALS`]: the longest usual interval of scrapes.
+pub(crate) const REST_MS: i64 = 60 * 1000;
+/// How often it is looked, while the store is quiet, for chunks that were too young to close when it became so: rounds of the upkeep
+/// (seconds). Series scraped every half minute are past [`STOPPED_INTERVALS`] the first time.
+pub(crate) const REST_ROUNDS: u32 = 121;
 /// Samples from which an open chunk is closed by a checkpoint while nobody writes: packed it takes half the space, and blocks put short
 /// chunks together again.
 pub(crate) const EARLY_SAMPLES: u16 = 60;

@@ -16,7 +16,9 @@ use super::error::Error;
 use super::gather::{Gathered, Numbered};
 use super::head::closed::Closed;
 use super::head::series::WriteRate;
-use super::limits::{BLOCK_RANGE_MS, HEAD_MARGIN_MS, LITTLE_SHARE, QUIET_ROUNDS, QUIET_SHARE, block_number};
+use super::limits::{
+    BLOCK_RANGE_MS, HEAD_MARGIN_MS, LITTLE_SHARE, QUIET_ROUNDS, QUIET_SHARE, REST_ROUNDS, block_number,
+};
 use super::self_metrics as count;
 use super::shared::{Shared, Upkeep};
 
@@ -90,8 +92,21 @@ pub(crate) fn checkpoint_now(shared: &Shared) -> Result<(), Error> {
 
 /// Packs closed chunks and puts them into files, a few series at a time.
 fn store_chunks(shared: &Shared, upkeep: &mut Upkeep) -> Result<(), Error> {
-    let slots = std::mem::take(&mut shared.write_head().to_pack);
     let mut packer = Packer::default();
+    store_closed(shared, upkeep, |c| packer.pack(c))
+}
+
+/// Puts closed chunks into files as they stand, which takes a tenth of the time. The block that they become part of packs them.
+pub(crate) fn store_unpacked(shared: &Shared, upkeep: &mut Upkeep) -> Result<(), Error> {
+    store_closed(shared, upkeep, |_| None)
+}
+
+fn store_closed(
+    shared: &Shared,
+    upkeep: &mut Upkeep,
+    mut pack: impl FnMut(&Chunk) -> Option<Chunk>,
+) -> Result<(), Error> {
+    let slots = std::mem::take(&mut shared.write_head().to_pack);
     for (done, part) in slots.chunks(PACK_SERIES).enumerate() {
         let mut closed: Vec<(SeriesRef, Arc<Chunk>)> = Vec::new();
         {
@@ -108,7 +123,7 @@ fn store_chunks(shared: &Shared, upkeep: &mut Upkeep) -> Result<(), Error> {
         if closed.is_empty() {
             continue;
         }
-        let packed: Vec<Option<Chunk>> = closed.iter().map(|(_, c)| packer.pack(c)).collect();
+        let packed: Vec<Option<Chunk>> = closed.iter().map(|(_, c)| pack(c)).collect();
         let smallest = closed.iter().zip(&packed).map(|((r, c), p)| (*r, p.as_ref().unwrap_or(c)));
         let places = upkeep.files.append(smallest).inspect_err(|_| {
             // They stay in memory; the next round tries again.
@@ -143,14 +158,24 @@ fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Erro
     upkeep.appended = appended;
     upkeep.quiet_rounds = if new <= enough / LITTLE_SHARE { upkeep.quiet_rounds.saturating_add(1) } else { 0 };
     upkeep.still_rounds = if new == 0 { upkeep.still_rounds.saturating_add(1) } else { 0 };
+    let rate = match (upkeep.still_rounds, upkeep.quiet_rounds) {
+        (QUIET_ROUNDS.., _) => WriteRate::Nothing,
+        (_, QUIET_ROUNDS..) => WriteRate::Little,
+        _ => WriteRate::Much,
+    };
     let grown = uncovered >= enough.max(upkeep.checkpoint_bytes);
     let quiet = upkeep.quiet_rounds >= QUIET_ROUNDS && uncovered >= enough / QUIET_SHARE;
     upkeep.retry.owed |= cut;
+    if upkeep.quiet_rounds > 0 && upkeep.quiet_rounds.is_multiple_of(REST_ROUNDS) {
+        // When it became quiet it was too early to tell, and no other reason for a checkpoint may come for long.
+        let (closed, series) = close_resting(shared, upkeep, rate)?;
+        upkeep.retry.owed |= closed > 0 && closed >= series / QUIET_SHARE;
+    }
     let free = || shared.space.look().0;
     if !(upkeep.retry.owed || grown || quiet) || !upkeep.retry.is_due(Instant::now(), free) {
         return Ok(());
     }
-    let covered = close_and_cover(shared, upkeep);
+    let covered = close_resting(shared, upkeep, rate).and_then(|_| write_checkpoint(shared, upkeep));
     if covered.is_err() {
         count::CHECKPOINT_FAILURES.inc();
     }
@@ -158,20 +183,18 @@ fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Erro
     covered
 }
 
-/// Closes chunks of series that have stopped, then writes a checkpoint.
-fn close_and_cover(shared: &Shared, upkeep: &mut Upkeep) -> Result<(), Error> {
-    let rate = match (upkeep.still_rounds, upkeep.quiet_rounds) {
-        (QUIET_ROUNDS.., _) => WriteRate::Nothing,
-        (_, QUIET_ROUNDS..) => WriteRate::Little,
-        _ => WriteRate::Much,
-    };
+/// Closes the chunks of series that are not likely to grow, and puts them into files. Says how many, and how many series there are places for.
+fn close_resting(shared: &Shared, upkeep: &mut Upkeep, rate: WriteRate) -> Result<(u64, u64), Error> {
+    let clock = shared.options.clock.now_ms();
     // On a line of its own: a lock taken in the head of a loop is held to its end.
     let slots = shared.read_head().slots();
+    let mut closed = 0;
     for range in slot_ranges(slots) {
-        shared.write_head().close_early(range, rate);
+        closed += shared.write_head().close_early(range, rate, clock);
+        // A few at a time, so that not all of them are in memory twice.
+        store_chunks(shared, upkeep)?;
     }
-    store_chunks(shared, upkeep)?;
-    write_checkpoint(shared, upkeep)
+    Ok((closed, slots.into()))
 }
 
 /// Begins a segment and writes the checkpoint of what is before it. Returns the segment, the bytes of the log that are covered now, and

@@ -49,7 +49,7 @@ impl Default for Options {
             series_limits: SeriesLimits::NONE,
             min_free_bytes: 0,
             wal_sync_always: false,
-            // A start reads a segment into memory as a whole.
+            // The log shrinks by whole segments.
             wal_segment_bytes: 16 << 20,
             // Half a second of replay; and what is written twice stays below what is written once.
             checkpoint_log_bytes: 32 << 20,

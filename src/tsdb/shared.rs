@@ -26,8 +26,11 @@ use super::self_metrics as count;
 use super::wal_record::Batch;
 use crate::disk::free_space::SpaceGuard;
 use crate::disk::wal::Wal;
+use crate::exec::throttled_log::Throttle;
 use crate::model::TimestampMs;
 
+/// Every batch fails while the log cannot be written.
+static COMPLAINTS: Throttle = Throttle::new(60_000);
 /// Memory of appenders kept for the next ones.
 const MAX_KEPT_BUFFERS: usize = 8;
 
@@ -162,6 +165,9 @@ impl Shared {
     pub(crate) fn append_to_wal(&self, record: &[u8], writing: &mut Writing) -> Result<(), Error> {
         self.wal.append(record).map_err(|source| {
             count::WAL_FAILURES.inc();
+            if let Some(before) = COMPLAINTS.allow(self.options.clock.now_ms()) {
+                tracing::error!(error = %source, before, "the metrics log cannot be written: samples are refused");
+            }
             Error::Wal { dir: self.dir.clone(), source }
         })?;
         count::WAL_BYTES.add(record.len() as i64);

@@ -75,17 +75,18 @@ impl Batch {
     pub(crate) fn retain_series(&mut self, keep: impl Fn(SeriesRef) -> bool) {
         self.definitions.retain(|d| keep(d.0));
         self.histograms.retain(|h| keep(h.series));
-        let mut starts = self.starts.iter().copied().peekable();
-        let (mut kept, mut kept_starts) = (Vec::with_capacity(self.floats.len()), Vec::new());
-        for (i, f) in self.floats.iter().enumerate() {
-            let start = starts.next_if(|s| s.0 as usize == i);
-            if keep(f.series) {
-                kept_starts.extend(start.map(|s| (kept.len() as u32, s.1)));
-                kept.push(*f);
+        let mut starts = std::mem::take(&mut self.starts).into_iter().peekable();
+        let (mut seen, mut kept) = (0u32, 0u32);
+        self.floats.retain(|f| {
+            let start = starts.next_if(|s| s.0 == seen);
+            seen += 1;
+            let stays = keep(f.series);
+            if stays {
+                self.starts.extend(start.map(|s| (kept, s.1)));
+                kept += 1;
             }
-        }
-        self.floats = kept;
-        self.starts = kept_starts;
+            stays
+        });
     }
 }
 

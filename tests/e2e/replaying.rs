@@ -111,7 +111,9 @@ async fn samples_are_taken_during_a_replay_and_survive_a_kill_in_it() {
     for n in 10..20 {
         early += usize::from(write(&server, t0 + n, n as f64).await);
     }
-    let (_, words) = server.try_get("/-/ready", &[]).await;
+    let r = server.http.get(server.url("/-/ready")).send().await.unwrap();
+    assert!(r.headers().contains_key("retry-after"), "{r:?}");
+    let words = r.text().await.unwrap();
     assert!(early > 0 && words.contains("% of the metrics log are replayed"), "{early} {words}");
     let replay = server.get("/api/v1/status/walreplay", &[]).await;
     assert_eq!(replay["data"]["state"], "in progress", "{replay}");
@@ -164,4 +166,8 @@ async fn samples_are_taken_during_a_replay_and_survive_a_kill_in_it() {
     let counts = server.instant("sum(count_over_time(big[2h]))").await;
     assert_eq!(counts[0].1, (rounds * SERIES as i64) as f64);
     assert_eq!(server.instant("count_over_time(during[10m])").await.iter().map(|s| s.1).collect::<Vec<_>>(), [21.0; 3]);
+    // Being asked too early is no failure.
+    let log = server.log();
+    let failures: Vec<&str> = log.lines().filter(|l| l.contains("ERROR") && l.contains("request")).collect();
+    assert!(failures.is_empty(), "{failures:?}");
 }

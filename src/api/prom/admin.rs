@@ -15,7 +15,7 @@ fn allowed(state: &ApiState) -> Result<(), ApiError> {
     if state.admin_api {
         return Ok(());
     }
-    Err(ApiError::new(ErrorKind::Unavailable, "admin APIs disabled"))
+    Err(ApiError::new(ErrorKind::Disabled, "admin APIs disabled"))
 }
 
 /// Runs what touches files on a blocking thread.

@@ -10,6 +10,7 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 
 use crate::api::ApiState;
+use crate::api::not_now::{SOON_SECONDS, come_back};
 use crate::model::{Column, Labels, MatchOp, Matcher};
 use crate::tsdb::Db;
 use crate::wire::prom_chunk::{PromChunk, encode_column};
@@ -30,7 +31,7 @@ type Refused = (StatusCode, String);
 pub(super) async fn read(State(state): State<ApiState>, body: Bytes) -> Response {
     match answer(&state, &body).await {
         Ok(response) => response,
-        Err(refused) => refused.into_response(),
+        Err(refused) => come_back(SOON_SECONDS, refused.into_response()),
     }
 }
 

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::ApiState;
 use crate::api::logs_in::header_text;
+use crate::api::not_now::{LATER_SECONDS, come_back};
 use crate::ingest::remote_write::{self, WriteStats};
 
 pub(super) async fn write(State(state): State<ApiState>, headers: HeaderMap, body: Bytes) -> Response {
@@ -26,7 +27,7 @@ pub(super) async fn write(State(state): State<ApiState>, headers: HeaderMap, bod
         Ok(Ok(stats)) => (StatusCode::NO_CONTENT, written(stats)).into_response(),
         Ok(Err(e)) => {
             let status = StatusCode::from_u16(e.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, written(e.stats), e.message).into_response()
+            come_back(LATER_SECONDS, (status, written(e.stats), e.message).into_response())
         }
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }

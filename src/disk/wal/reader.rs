@@ -4,8 +4,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::record::{self, Decoded};
+use super::record::{self, Decoded, HEADER_LEN, Length};
 use super::segment::{self, HEADER, WalPosition};
+use crate::disk::window::Window;
 
 /// The reason given for the tail of a segment that a crash cut short.
 const TORN: &str = "the segment ends inside a record";
@@ -35,7 +36,8 @@ pub struct ReplayReport {
 }
 
 /// Gives every whole record from `from` on, up to `until` or to the end, to `each`, with the place after it. A damaged record is stepped over by its claimed
-/// length if a good record follows there, else the rest of its segment is given up; both are reported, neither is an error.
+/// length if a good record follows there, else the rest of its segment is given up; both are reported, neither is an error. Of a segment as
+/// much is in memory as its longest record takes, or some hundred kilobytes.
 pub fn replay(
     dir: &Path,
     from: WalPosition,
@@ -45,55 +47,72 @@ pub fn replay(
     let mut report = ReplayReport { end: from, ..ReplayReport::default() };
     let last = until.map_or(u64::MAX, |u| u.segment);
     for number in segment::list(dir)?.into_iter().filter(|n| (from.segment..=last).contains(n)) {
-        let mut content = fs::read(segment::path(dir, number))?;
-        if let Some(until) = until.filter(|u| u.segment == number) {
-            content.truncate(usize::try_from(until.offset).unwrap_or(usize::MAX));
+        let limit = until.filter(|u| u.segment == number).map(|u| u.offset);
+        let mut window = Window::open(&segment::path(dir, number), limit)?;
+        let first = if number == from.segment { from.offset } else { 0 };
+        replay_segment(&mut window, number, first, &mut report, &mut each)?;
+    }
+    Ok(report)
+}
+
+fn replay_segment(
+    window: &mut Window,
+    number: u64,
+    first: u64,
+    report: &mut ReplayReport,
+    each: &mut impl FnMut(WalPosition, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    report.bytes += window.end();
+    let mut lost = |offset: u64, bytes: u64, reason| {
+        report.damage.push(Damage { at: WalPosition { segment: number, offset }, bytes, reason });
+    };
+    let header = window.at(0, HEADER.len())?;
+    let header = header.get(..HEADER.len()).unwrap_or(header);
+    if header != HEADER {
+        // An empty or half-written header is a crash at the birth of the segment.
+        if !HEADER.starts_with(header) {
+            lost(0, window.end(), "not a segment of this format");
         }
-        report.bytes += content.len() as u64;
-        let mut lost = |offset: usize, bytes: usize, reason| {
-            let at = WalPosition { segment: number, offset: offset as u64 };
-            report.damage.push(Damage { at, bytes: bytes as u64, reason });
-        };
-        if content.get(..HEADER.len()) != Some(HEADER.as_slice()) {
-            // An empty or half-written header is a crash at the birth of the segment.
-            if !HEADER.starts_with(&content) {
-                lost(0, content.len(), "not a segment of this format");
+        return Ok(());
+    }
+    let mut offset = first.max(HEADER.len() as u64);
+    while offset < window.end() {
+        match record_at(window, offset)? {
+            Decoded::Record(payload, len) => {
+                offset += len as u64;
+                report.end = WalPosition { segment: number, offset };
+                each(report.end, &payload)?;
+                report.records += 1;
             }
-            continue;
-        }
-        let mut offset = if number == from.segment {
-            usize::try_from(from.offset).unwrap_or(usize::MAX).max(HEADER.len())
-        } else {
-            HEADER.len()
-        };
-        while offset < content.len() {
-            let rest = content.get(offset..).unwrap_or_default();
-            match record::decode(rest) {
-                Decoded::Record(payload, len) => {
-                    offset += len;
-                    report.end = WalPosition { segment: number, offset: offset as u64 };
-                    each(report.end, &payload)?;
-                    report.records += 1;
-                }
-                Decoded::Incomplete => {
-                    lost(offset, rest.len(), TORN);
+            Decoded::Incomplete => {
+                lost(offset, window.end() - offset, TORN);
+                break;
+            }
+            Decoded::Damaged(len) => {
+                let next = offset + len as u64;
+                let next_is_good = next == window.end()
+                    || (next < window.end() && matches!(record_at(window, next)?, Decoded::Record(..)));
+                if !next_is_good {
+                    lost(offset, window.end() - offset, "checksum mismatch, and no record to go on with");
                     break;
                 }
-                Decoded::Damaged(len) => {
-                    let next_is_good = rest
-                        .get(len..)
-                        .is_some_and(|r| r.is_empty() || matches!(record::decode(r), Decoded::Record(..)));
-                    if !next_is_good {
-                        lost(offset, rest.len(), "checksum mismatch, and no record to go on with");
-                        break;
-                    }
-                    lost(offset, len, "checksum mismatch");
-                    offset += len;
-                }
+                lost(offset, len as u64, "checksum mismatch");
+                offset = next;
             }
         }
     }
-    Ok(report)
+    Ok(())
+}
+
+/// What stands at a place of a segment before its end.
+fn record_at(window: &mut Window, offset: u64) -> io::Result<Decoded<'_>> {
+    let left = usize::try_from(window.end().saturating_sub(offset)).unwrap_or(usize::MAX);
+    let len = match record::length(window.at(offset, HEADER_LEN)?) {
+        Length::Of(len) if len <= left => len,
+        Length::Of(_) | Length::Unknown => return Ok(Decoded::Incomplete),
+        Length::TooLong => return Ok(Decoded::Damaged(left)),
+    };
+    Ok(record::decode(window.at(offset, len)?))
 }
 
 /// Cuts off the torn tail that a replay found at the end of the last segment, so that the next start does not report it again. Returns

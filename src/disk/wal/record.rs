@@ -89,16 +89,37 @@ pub enum Decoded<'a> {
     Damaged(usize),
 }
 
+/// How long a record says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Its bytes, the header among them.
+    Of(usize),
+    /// No record is so long.
+    TooLong,
+    /// Its header is not whole.
+    Unknown,
+}
+
+/// Reads the length of the record at the front of `input`.
+pub fn length(input: &[u8]) -> Length {
+    let Some(length) = input.first_chunk::<4>().filter(|_| input.len() >= HEADER_LEN) else { return Length::Unknown };
+    match u32::from_le_bytes(*length) as usize {
+        payload if payload > MAX_PAYLOAD => Length::TooLong,
+        payload => Length::Of(HEADER_LEN + payload),
+    }
+}
+
 /// Decodes the record at the front of `input`.
 pub fn decode(input: &[u8]) -> Decoded<'_> {
-    let Some((header, rest)) = input.split_first_chunk::<HEADER_LEN>() else { return Decoded::Incomplete };
-    let [l0, l1, l2, l3, c0, c1, c2, c3, flags] = *header;
-    let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-    if len > MAX_PAYLOAD {
-        return Decoded::Damaged(input.len());
-    }
-    let Some(body) = rest.get(..len) else { return Decoded::Incomplete };
-    let total = HEADER_LEN + len;
+    let total = match length(input) {
+        Length::Of(total) => total,
+        Length::TooLong => return Decoded::Damaged(input.len()),
+        Length::Unknown => return Decoded::Incomplete,
+    };
+    let Some((header, body)) = input.get(..total).and_then(|r| r.split_first_chunk::<HEADER_LEN>()) else {
+        return Decoded::Incomplete;
+    };
+    let [_, _, _, _, c0, c1, c2, c3, flags] = *header;
     if crc32c::crc32c_append(crc32c::crc32c(&[flags]), body) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Decoded::Damaged(total);
     }

@@ -158,12 +158,10 @@ impl ChunkWriter {
                 late::rows(data, &mut rows)?;
                 continue;
             }
-            match c {
-                Closed::Memory(plain) => match self.packer.pack(plain) {
-                    Some(smaller) => self.add(smaller.mint, smaller.maxt, &smaller.data)?,
-                    None => self.add(plain.mint, plain.maxt, &plain.data)?,
-                },
-                Closed::File(_) => self.add(c.mint(), c.maxt(), data)?,
+            // Chunks in files are packed mostly; those that a replay put there are not.
+            match self.packer.pack_encoded((c.mint(), c.maxt()), data) {
+                Some(smaller) => self.add(smaller.mint, smaller.maxt, &smaller.data)?,
+                None => self.add(c.mint(), c.maxt(), data)?,
             }
         }
         if rebuild {

@@ -1,29 +1,30 @@
-//! Reads a checkpoint: one thread reads, some unpack and decode, the caller's puts series into the head.
+//! Reads a checkpoint: one thread reads, some unpack and decode definitions, the caller's puts series into the head. It also decodes what
+//! they hold: memory that stays is taken by the thread that goes on with it, for allocators keep the memory of threads apart.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Checkpoint, STRETCH, TAG_ANNOTATIONS, TAG_DEFINITIONS, TAG_END, TAG_SERIES, VERSION};
 use crate::disk::varint::{take_i64, take_u64};
 use crate::disk::wal::WalPosition;
-use crate::disk::wal::record::{self, Decoded, HEADER_LEN, MAX_PAYLOAD};
+use crate::disk::wal::record::{self, Decoded, HEADER_LEN, Length};
 use crate::model::TimestampMs;
 use crate::model::labels::packed_labels;
 use crate::tsdb::SeriesRef;
 use crate::tsdb::error::Error;
 use crate::tsdb::filenames::CHECKPOINT_FILE;
 use crate::tsdb::head::chunk_files::ChunkFiles;
-use crate::tsdb::head::series_state::{self, Before, SeriesState};
+use crate::tsdb::head::series_state::{self, Before};
 use crate::tsdb::replay::series::Rebuilt;
 use crate::tsdb::self_metrics as count;
 use crate::tsdb::wal_record::{self, Batch, Definitions};
 
-/// Records under way between the threads; one is some hundred kilobytes.
-const QUEUE: usize = 8;
+/// Records waiting before and behind each thread that decodes; one is some hundred kilobytes.
+const QUEUE: usize = 2;
 /// Threads that unpack and decode at most; putting series into the head is the slower part from there on.
 const MAX_WORKERS: usize = 4;
 
@@ -63,12 +64,21 @@ pub(crate) struct Loaded {
     pub damaged: bool,
 }
 
+/// A record on its way to be decoded.
+enum Raw {
+    First(Vec<u8>),
+    Next(Vec<u8>),
+    /// So many bytes are left that are no record.
+    Torn(usize),
+}
+
 /// A decoded record.
 enum Part {
     First(Option<Checkpoint>),
     Foreign(u64),
     Definitions(Definitions),
-    Series { at: WalPosition, from: u32, series: Vec<SeriesState> },
+    /// What a stretch of series holds.
+    Series(Vec<u8>),
     Annotations(WalPosition, Box<Batch>),
     End,
     Lost(usize),
@@ -88,42 +98,39 @@ pub(crate) fn load(dir: &Path, files: &ChunkFiles, state: &mut Rebuilt) -> Resul
         Err(e) => return Err(e.into()),
     };
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_WORKERS);
-    let (raw, to_decode) = sync_channel::<(u64, Vec<u8>)>(QUEUE);
-    let (decoded, parts) = sync_channel::<(u64, Part)>(QUEUE);
-    let to_decode = Mutex::new(to_decode);
     let (mut lost, mut whole, mut foreign) = (0usize, false, None);
     let read = std::thread::scope(|scope| {
-        let torn = decoded.clone();
-        let reader = scope.spawn(move || read_records(file, &raw, &torn));
+        // Dealt out and taken back in turn, so that the order stays and little is under way.
+        let (mut deal, mut lanes) = (Vec::new(), Vec::new());
         for _ in 0..workers {
-            let (to_decode, decoded) = (&to_decode, decoded.clone());
-            scope.spawn(move || decode_records(to_decode, &decoded, files));
+            let (raw, to_decode) = sync_channel::<Raw>(QUEUE);
+            let (decoded, parts) = sync_channel::<Part>(QUEUE);
+            scope.spawn(move || decode_records(&to_decode, &decoded));
+            deal.push(raw);
+            lanes.push(parts);
         }
-        drop(decoded);
-        // Decoding ends in any order; series go in after their definitions.
-        let (mut waiting, mut next) = (BTreeMap::new(), 0u64);
-        for (number, part) in parts {
-            waiting.insert(number, part);
-            while let Some(part) = waiting.remove(&next) {
-                next += 1;
-                match part {
-                    Part::First(Some(at)) => loaded.at = at,
-                    Part::First(None) => lost += 1,
-                    Part::Foreign(version) => foreign = Some(version),
-                    Part::Definitions(d) => define(state, &d),
-                    Part::Series { at, from, series } => {
-                        lost += take_series(state, &mut loaded.covered, at, from, series);
-                    }
-                    Part::Annotations(at, batch) => {
-                        loaded.covered.annotations = at;
-                        loaded.covered.newest = loaded.covered.newest.max(at);
-                        state.annotate(*batch);
-                    }
-                    Part::End => whole = true,
-                    Part::Lost(bytes) => lost += bytes,
+        let reader = scope.spawn(move || read_records(file, &deal));
+        for lane in lanes.iter().cycle() {
+            let Ok(part) = lane.recv() else { break };
+            match part {
+                Part::First(Some(at)) => loaded.at = at,
+                Part::First(None) => lost += 1,
+                Part::Foreign(version) => foreign = Some(version),
+                Part::Definitions(d) => define(state, &d),
+                Part::Series(held) => {
+                    lost += take_series(state, &mut loaded.covered, &held, files).unwrap_or(held.len());
                 }
+                Part::Annotations(at, batch) => {
+                    loaded.covered.annotations = at;
+                    loaded.covered.newest = loaded.covered.newest.max(at);
+                    state.annotate(*batch);
+                }
+                Part::End => whole = true,
+                Part::Lost(bytes) => lost += bytes,
             }
         }
+        // Nobody is to wait for somebody who has gone.
+        drop(lanes);
         reader.join().unwrap_or_else(|_| Err(io::Error::other("the thread that reads the checkpoint panicked")))
     });
     if let Some(found) = foreign {
@@ -141,49 +148,66 @@ pub(crate) fn load(dir: &Path, files: &ChunkFiles, state: &mut Rebuilt) -> Resul
     Ok(loaded)
 }
 
-/// Reads record after record. Returns the version, if the first record could be read.
-fn read_records(
-    file: File,
-    raw: &SyncSender<(u64, Vec<u8>)>,
-    torn: &SyncSender<(u64, Part)>,
-) -> io::Result<Option<u64>> {
+/// Reads record after record and deals them out. Returns the version, if the first record could be read.
+fn read_records(file: File, deal: &[SyncSender<Raw>]) -> io::Result<Option<u64>> {
     let ended = || io::Error::other("the checkpoint is not wanted any more");
     let mut left = file.metadata()?.len();
     let mut file = BufReader::with_capacity(1 << 18, file);
-    let (mut number, mut version) = (0u64, None);
-    while left > 0 {
-        let mut record = vec![0; HEADER_LEN.min(left as usize)];
-        file.read_exact(&mut record)?;
-        let length = record.first_chunk::<4>().map_or(u32::MAX, |l| u32::from_le_bytes(*l));
-        left -= record.len() as u64;
-        if record.len() < HEADER_LEN || length as usize > MAX_PAYLOAD || u64::from(length) > left {
-            torn.send((number, Part::Lost(left as usize + record.len()))).map_err(|_| ended())?;
+    let (mut first, mut version) = (true, None);
+    for raw in deal.iter().cycle() {
+        if left == 0 {
             break;
         }
-        record.resize(HEADER_LEN + length as usize, 0);
+        let mut header = [0; HEADER_LEN];
+        let Length::Of(len) = take_header(&mut file, left, &mut header)? else {
+            raw.send(Raw::Torn(usize::try_from(left).unwrap_or(usize::MAX))).map_err(|_| ended())?;
+            break;
+        };
+        let mut record = Vec::with_capacity(len);
+        record.extend_from_slice(&header);
+        record.resize(len, 0);
         file.read_exact(record.get_mut(HEADER_LEN..).unwrap_or_default())?;
-        left -= u64::from(length);
-        if number == 0
-            && let Decoded::Record(payload, _) = record::decode(&record)
-        {
-            version = take_u64(&mut &*payload);
+        left -= len as u64;
+        if std::mem::take(&mut first) {
+            if let Decoded::Record(payload, _) = record::decode(&record) {
+                version = take_u64(&mut &*payload);
+            }
+            raw.send(Raw::First(record)).map_err(|_| ended())?;
+        } else {
+            raw.send(Raw::Next(record)).map_err(|_| ended())?;
         }
-        raw.send((number, record)).map_err(|_| ended())?;
-        number += 1;
     }
     Ok(version)
 }
 
-fn decode_records(raw: &Mutex<Receiver<(u64, Vec<u8>)>>, decoded: &SyncSender<(u64, Part)>, files: &ChunkFiles) {
-    loop {
-        let next = raw.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((number, record)) = next else { return };
+/// Reads the header of the next record, of which `left` bytes may be there, and says how long the record is if it is there as a whole.
+fn take_header(file: &mut impl Read, left: u64, header: &mut [u8; HEADER_LEN]) -> io::Result<Length> {
+    if left < HEADER_LEN as u64 {
+        return Ok(Length::Unknown);
+    }
+    file.read_exact(header)?;
+    Ok(match record::length(header) {
+        Length::Of(len) if len as u64 > left => Length::TooLong,
+        other => other,
+    })
+}
+
+fn decode_records(raw: &Receiver<Raw>, decoded: &SyncSender<Part>) {
+    for raw in raw {
+        let (first, record) = match raw {
+            Raw::First(record) => (true, record),
+            Raw::Next(record) => (false, record),
+            Raw::Torn(bytes) => {
+                let _unwanted = decoded.send(Part::Lost(bytes));
+                return;
+            }
+        };
         let part = match record::decode(&record) {
-            Decoded::Record(payload, _) if number == 0 => decode_first(&payload),
-            Decoded::Record(payload, _) => decode_part(&payload, files).unwrap_or(Part::Lost(record.len())),
+            Decoded::Record(payload, _) if first => decode_first(&payload),
+            Decoded::Record(payload, _) => decode_part(payload).unwrap_or(Part::Lost(record.len())),
             Decoded::Incomplete | Decoded::Damaged(_) => Part::Lost(record.len()),
         };
-        if decoded.send((number, part)).is_err() {
+        if decoded.send(part).is_err() {
             return;
         }
     }
@@ -206,21 +230,12 @@ fn take_position(input: &mut &[u8]) -> Option<WalPosition> {
     Some(WalPosition { segment: take_u64(input)?, offset: take_u64(input)? })
 }
 
-fn decode_part(payload: &[u8], files: &ChunkFiles) -> Option<Part> {
+fn decode_part(payload: Cow<'_, [u8]>) -> Option<Part> {
     let Some((tag, mut rest)) = payload.split_first() else { return Some(Part::Definitions(Definitions::default())) };
     let input = &mut rest;
     match *tag {
-        TAG_DEFINITIONS => Definitions::decode(payload).map(Part::Definitions),
-        TAG_SERIES => {
-            let at = take_position(input)?;
-            let from = u32::try_from(take_u64(input)?).ok()?;
-            let _places = take_u64(input)?;
-            let (mut series, mut before) = (Vec::new(), Before::default());
-            while !input.is_empty() {
-                series.push(series_state::take(input, &mut before, files)?);
-            }
-            Some(Part::Series { at, from, series })
-        }
+        TAG_DEFINITIONS => Definitions::decode(&payload).map(Part::Definitions),
+        TAG_SERIES => Some(Part::Series(payload.into_owned())),
         TAG_ANNOTATIONS => {
             let at = take_position(input)?;
             let mut batch = Box::<Batch>::default();
@@ -231,7 +246,7 @@ fn decode_part(payload: &[u8], files: &ChunkFiles) -> Option<Part> {
         // The first version had them without a position; the log behind it repeats nothing of them.
         _ => {
             let mut batch = Box::<Batch>::default();
-            wal_record::decode(payload, &mut batch)?;
+            wal_record::decode(&payload, &mut batch)?;
             Some(Part::Annotations(WalPosition::default(), batch))
         }
     }
@@ -256,14 +271,20 @@ fn define(state: &mut Rebuilt, definitions: &Definitions) {
     }
 }
 
-/// Gives series what they hold. Returns how many chunks have no file any more.
-fn take_series(
-    state: &mut Rebuilt,
-    covered: &mut Covered,
-    at: WalPosition,
-    from: u32,
-    series: Vec<SeriesState>,
-) -> usize {
+/// Gives series what they hold. Returns how many chunks have no file any more, or `None` on damage.
+fn take_series(state: &mut Rebuilt, covered: &mut Covered, held: &[u8], files: &ChunkFiles) -> Option<usize> {
+    let (_tag, mut held) = held.split_first()?;
+    let input = &mut held;
+    let at = take_position(input)?;
+    let from = u32::try_from(take_u64(input)?).ok()?;
+    let _places = take_u64(input)?;
+    let (mut lost, mut before) = (0, Before::default());
+    let view = state.lookup.view();
+    while !input.is_empty() {
+        let s = series_state::take(input, &mut before, files)?;
+        lost += s.lost as usize;
+        state.head.take_state(&view, s.series, s.state);
+    }
     let stretch = (from / STRETCH) as usize;
     if covered.stretches.len() <= stretch {
         covered.stretches.resize(stretch + 1, WalPosition::default());
@@ -272,12 +293,7 @@ fn take_series(
         *place = at;
     }
     covered.newest = covered.newest.max(at);
-    let mut lost = 0;
-    for s in series {
-        lost += s.lost as usize;
-        state.head.take_state(&state.lookup, s.series, s.state);
-    }
-    lost
+    Some(lost)
 }
 
 /// Gives the series of a damaged checkpoint the chunks in files that nothing refers to.

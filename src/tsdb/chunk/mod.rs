@@ -124,7 +124,12 @@ pub(crate) struct Packer {
 impl Packer {
     /// A float chunk as columns, if that is smaller and decodes to the same bits.
     pub(crate) fn pack(&mut self, chunk: &Chunk) -> Option<Chunk> {
-        let view = View::parse(&chunk.data).ok()?;
+        self.pack_encoded((chunk.mint, chunk.maxt), &chunk.data)
+    }
+
+    /// The same for a chunk given as the times of its first and last sample and its bytes.
+    pub(crate) fn pack_encoded(&mut self, (mint, maxt): (TimestampMs, TimestampMs), chunk: &[u8]) -> Option<Chunk> {
+        let view = View::parse(chunk).ok()?;
         if view.encoding != XOR || view.n < 2 {
             return None;
         }
@@ -145,14 +150,14 @@ impl Packer {
         put_header(data, COLUMNS, u16::try_from(view.n).ok()?, &view.starts);
         let header = data.len();
         encoder.encode(data, times, values);
-        if data.len() >= chunk.data.len() {
+        if data.len() >= chunk.len() {
             return None;
         }
         // Samples are thrown away for what stands here: one look that it is the same is cheap beside that.
         columns::decode(data.get(header..)?, view.n, check_times, check_values)?;
         let same =
             check_times == times && check_values.iter().zip(values.iter()).all(|(a, b)| a.to_bits() == b.to_bits());
-        same.then(|| Chunk { mint: chunk.mint, maxt: chunk.maxt, data: data.as_slice().into() })
+        same.then(|| Chunk { mint, maxt, data: data.as_slice().into() })
     }
 }
 

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::atomic_file;
-use crate::disk::varint::{put_u64, take_u64};
+use crate::disk::varint::{MAX_VARINT_BYTES, put_u64, take_u64};
+use crate::disk::window::Window;
 use crate::model::TimestampMs;
 use crate::tsdb::SeriesRef;
 use crate::tsdb::chunk::Chunk;
@@ -94,17 +95,22 @@ impl FileChunk {
 
 /// The record at the front of some bytes and its length. `None` if it is damaged or cut off.
 fn parse(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
-    let (crc, mut rest) = bytes.split_first_chunk::<CRC_BYTES>()?;
-    let after_crc = rest;
-    let body_len = usize::try_from(take_u64(&mut rest)?).ok()?;
-    let covered = after_crc.len() - rest.len() + body_len;
-    if crc32c::crc32c(after_crc.get(..covered)?) != u32::from_le_bytes(*crc) {
+    let len = claimed_len(bytes)?;
+    let (crc, mut body) = bytes.get(..len)?.split_first_chunk::<CRC_BYTES>()?;
+    if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
         return None;
     }
-    let mut body = rest.get(..body_len)?;
+    take_u64(&mut body)?;
     let slot = u32::try_from(take_u64(&mut body)?).ok()?;
     let epoch = u32::try_from(take_u64(&mut body)?).ok()?;
-    Some((Record { series: SeriesRef::new(slot, epoch), chunk: body }, CRC_BYTES + covered))
+    Some((Record { series: SeriesRef::new(slot, epoch), chunk: body }, len))
+}
+
+/// How long the record is that begins with these bytes.
+fn claimed_len(front: &[u8]) -> Option<usize> {
+    let mut rest = front.get(CRC_BYTES..)?;
+    let body_len = usize::try_from(take_u64(&mut rest)?).ok()?;
+    (front.len() - rest.len()).checked_add(body_len)
 }
 
 fn put_record(out: &mut Vec<u8>, series: SeriesRef, chunk: &[u8], body: &mut Vec<u8>) {
@@ -255,28 +261,37 @@ impl ChunkFiles {
     /// places of chunks were lost.
     pub(crate) fn scan(&self, mut each: impl FnMut(&Arc<ChunkFile>, u32, u32, Record<'_>)) -> io::Result<()> {
         for f in &self.all {
-            let content = fs::read(&f.path)?;
-            let mut at = MAGIC.len();
-            while let Some(rest) = content.get(at..).filter(|r| !r.is_empty()) {
-                match parse(rest) {
-                    Some((record, len)) => {
-                        each(f, at as u32, len as u32, record);
-                        at += len;
+            let mut window = Window::open(&f.path, None)?;
+            let mut at = MAGIC.len() as u64;
+            while at < window.end() {
+                if let Some((record, len)) = record_at(&mut window, at)? {
+                    each(f, at as u32, len as u32, record);
+                    at += len as u64;
+                    continue;
+                }
+                // Without a good length there is no telling where the next record begins but to try. Long records are not looked
+                // for: each try would read as much as chance says.
+                at += 1;
+                while at < window.end() {
+                    let rest = window.at(at, RESYNC_BYTES)?;
+                    if parse(rest.get(..RESYNC_BYTES).unwrap_or(rest)).is_some() {
+                        break;
                     }
-                    // Without a good length there is no telling where the next record begins but to try. Long records are not looked
-                    // for: each try would read as much as chance says.
-                    None => {
-                        let next = (at + 1..content.len()).find(|i| {
-                            let rest = content.get(*i..).unwrap_or_default();
-                            parse(rest.get(..RESYNC_BYTES).unwrap_or(rest)).is_some()
-                        });
-                        at = next.unwrap_or(content.len());
-                    }
+                    at += 1;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The record at a place of a file and its length. `None` if it is damaged or cut off.
+fn record_at(window: &mut Window, at: u64) -> io::Result<Option<(Record<'_>, usize)>> {
+    let front = window.at(at, CRC_BYTES + MAX_VARINT_BYTES)?;
+    let Some(len) = claimed_len(front).filter(|len| *len as u64 <= window.end().saturating_sub(at)) else {
+        return Ok(None);
+    };
+    Ok(parse(window.at(at, len)?))
 }
 
 impl ChunkFile {

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use self::chunk_files::{ChunkFile, FileChunk};
 use self::closed::Closed;
-use self::lookup::Lookup;
+use self::lookup::{Lookup, LookupView};
 use self::series::{Series, WriteRate};
 use super::SeriesRef;
 use super::chunk::{Chunk, bounds, is_histograms};
@@ -139,12 +139,15 @@ impl Head {
     }
 
     /// Gives a series without samples what a checkpoint says it holds.
-    pub(crate) fn take_state(&mut self, lookup: &Lookup, r: SeriesRef, state: Series) {
+    pub(crate) fn take_state(&mut self, view: &LookupView, r: SeriesRef, state: Series) {
         let Some(s) = self.get_mut(r).filter(|s| s.is_empty()) else { return };
         let (newest, oldest) = (state.newest, state.oldest());
         *s = Series { pairs: std::mem::take(&mut s.pairs), epoch: s.epoch, ..state };
         HEAD_CHUNKS.add(s.chunk_count() as i64);
-        self.note_times(lookup, r, oldest, newest);
+        if s.closed.iter().any(|c| matches!(c, Closed::Memory(_))) {
+            self.to_pack.push(r.slot());
+        }
+        self.note_times(view, r, oldest, newest);
     }
 
     /// Gives a series whose state was lost a chunk that was found in a file. Says whether it did.
@@ -166,14 +169,14 @@ impl Head {
         HEAD_CHUNKS.inc();
         s.newest = s.newest.max(maxt);
         let newest = s.newest;
-        self.note_times(lookup, r, mint, newest);
+        self.note_times(&lookup.view(), r, mint, newest);
         true
     }
 
-    fn note_times(&mut self, lookup: &Lookup, r: SeriesRef, oldest: TimestampMs, newest: TimestampMs) {
+    fn note_times(&mut self, view: &LookupView, r: SeriesRef, oldest: TimestampMs, newest: TimestampMs) {
         self.min_t = self.min_t.min(oldest);
         self.max_t = self.max_t.max(newest);
-        if let Some(f) = lookup.view().facts(r) {
+        if let Some(f) = view.facts(r) {
             f.last_t.store(newest, Ordering::Relaxed);
         }
     }
@@ -273,14 +276,18 @@ impl Head {
         }
     }
 
-    /// Closes the open float chunks of the series in some places that are not likely to grow, see [`Series::close_early`].
-    pub(crate) fn close_early(&mut self, slots: std::ops::Range<u32>, rate: WriteRate) {
-        let now = self.max_t;
+    /// Closes the open float chunks of the series in some places that are not likely to grow, see [`Series::close_early`]; `clock` is the
+    /// time of now. Says how many.
+    pub(crate) fn close_early(&mut self, slots: std::ops::Range<u32>, rate: WriteRate, clock: TimestampMs) -> u64 {
+        let before = self.to_pack.len();
+        // A sender whose clock is ahead makes nobody else late.
+        let newest = self.max_t.min(clock);
         for slot in slots {
             let series = self.pages.get_mut(slot as usize / PAGE).and_then(|p| p.get_mut(slot as usize % PAGE));
-            if series.is_some_and(|s| s.close_early(now, rate)) {
+            if series.is_some_and(|s| s.close_early(rate, newest, clock)) {
                 self.to_pack.push(slot);
             }
         }
+        (self.to_pack.len() - before) as u64
     }
 }

@@ -10,7 +10,7 @@ use crate::tsdb::chunk::xor::OpenXor;
 use crate::tsdb::chunk::{View, put_histograms, put_xor, seal_histograms, seal_xor};
 use crate::tsdb::error::AppendError;
 use crate::tsdb::limits::{
-    CHUNK_SAMPLES, EARLY_SAMPLES, LATE_SAMPLES, STOPPED_INTERVALS, STOPPED_SAMPLES, block_number,
+    CHUNK_SAMPLES, EARLY_SAMPLES, LATE_SAMPLES, REST_MS, STOPPED_INTERVALS, STOPPED_SAMPLES, block_number,
 };
 use crate::tsdb::selection::{self, Part};
 use crate::tsdb::self_metrics::HEAD_CHUNKS;
@@ -217,16 +217,19 @@ impl Series {
         self.open = OpenXor::default();
     }
 
-    /// Closes the open float chunk if it is not likely to grow, seen from a store whose newest sample is at `now`. Of a busy store a
-    /// series must have got nothing since this was last asked, for samples of long ago may be coming in just now. Says whether it did.
-    pub(crate) fn close_early(&mut self, now: TimestampMs, rate: WriteRate) -> bool {
+    /// Closes the open float chunk if it is not likely to grow. Says whether it did. It is not if the series has stopped: the newest sample
+    /// of the store, at `newest`, is some intervals of the series after its own. Of a busy store it must have got nothing since this was
+    /// last asked as well, for samples of long ago may be coming in just now. And it is not while nothing comes at all and `clock`, the
+    /// time of now, is some intervals after its newest sample: between two scrapes nothing comes either.
+    pub(crate) fn close_early(&mut self, rate: WriteRate, newest: TimestampMs, clock: TimestampMs) -> bool {
         let n = self.open.len();
         let unchanged = std::mem::replace(&mut self.seen, n) == n;
-        let stopped = (rate != WriteRate::Much || unchanged) && self.is_behind(now);
-        let least = match (stopped, rate) {
+        let stopped = (rate != WriteRate::Much || unchanged) && self.is_behind(newest, 0);
+        let resting = rate == WriteRate::Nothing && self.is_behind(clock, REST_MS);
+        let least = match (stopped, resting) {
             (true, _) => STOPPED_SAMPLES,
-            (false, WriteRate::Nothing) => EARLY_SAMPLES,
-            (false, _) => return false,
+            (false, true) => EARLY_SAMPLES,
+            (false, false) => return false,
         };
         if n < least {
             return false;
@@ -235,11 +238,11 @@ impl Series {
         true
     }
 
-    /// Whether its newest sample is more than some of its own intervals before `now`.
-    fn is_behind(&self, now: TimestampMs) -> bool {
+    /// Whether its newest sample is more than some of its own intervals before `now`, and more than `least` milliseconds.
+    fn is_behind(&self, now: TimestampMs, least: i64) -> bool {
         let steps = i64::from(self.open.len().saturating_sub(1)).max(1);
         let interval = self.open.last_t().saturating_sub(self.open.first_t()) / steps;
-        now.saturating_sub(self.newest) > interval.saturating_mul(STOPPED_INTERVALS)
+        now.saturating_sub(self.newest) > interval.saturating_mul(STOPPED_INTERVALS).max(least)
     }
 
     /// Stores a histogram where [`Self::place`] said. Returns whether a chunk was closed.
@@ -394,4 +397,58 @@ impl Series {
 enum Found {
     Float(f64),
     Histogram(Arc<FloatHistogram>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shortly before the end of a block.
+    const T: i64 = 7_000_000;
+
+    /// A series with samples in even steps, the last of them at `T`.
+    fn series(n: i64, interval: i64) -> Series {
+        let mut s = Series::new(Box::default(), 1);
+        for i in 1 - n..=0 {
+            s.push_float(Place::Next, T + i * interval, i as f64, 0);
+        }
+        s
+    }
+
+    #[test]
+    fn chunks_are_closed_early_only_when_no_sample_is_to_come() {
+        use WriteRate::{Little, Much, Nothing};
+        // Name, samples, interval, rate, times of the store's newest sample and of the clock after the series' newest, closed.
+        let cases = [
+            ("between two scrapes", 100, 15_000, Nothing, 0, 15_000, false),
+            ("two scrapes were missed", 100, 15_000, Nothing, 0, 45_000, false),
+            ("four were missed, and a minute is over", 100, 15_000, Nothing, 0, 60_001, true),
+            ("few samples, nobody writes", 59, 15_000, Nothing, 0, 60_001, false),
+            ("each minute", 100, 60_000, Nothing, 0, 200_000, false),
+            ("each minute, four missed", 100, 60_000, Nothing, 0, 240_001, true),
+            ("each second, a pause", 100, 1_000, Nothing, 0, 30_000, false),
+            ("each second, for long", 100, 1_000, Nothing, 0, 61_000, true),
+            ("data of long ago, in a pause of its sender", 100, 15_000, Nothing, 0, 86_400_000, true),
+            ("others go on", 20, 15_000, Little, 60_001, 60_001, true),
+            ("others go on, not for long", 100, 15_000, Little, 60_000, 60_000, false),
+            ("others go on, too few samples", 19, 15_000, Little, 600_000, 600_000, false),
+            ("busy, as far as is known", 100, 15_000, Much, 0, 600_000, false),
+            ("the clock was set back", 100, 15_000, Nothing, -600_000, -600_000, false),
+        ];
+        for (name, n, interval, rate, newest, clock, want) in cases {
+            assert_eq!(series(n, interval).close_early(rate, T + newest, T + clock), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn in_a_busy_store_a_series_has_stopped_if_it_got_nothing_between_two_looks() {
+        let mut s = series(100, 15_000);
+        let later = T + 600_000;
+        assert!(!s.close_early(WriteRate::Much, later, later));
+        s.push_float(Place::Next, T + 15_000, 1.0, 0);
+        assert!(!s.close_early(WriteRate::Much, later, later), "samples of long ago are coming in");
+        assert!(s.close_early(WriteRate::Much, later, later));
+        assert!(!s.close_early(WriteRate::Much, later, later));
+        assert_eq!((s.closed.len(), s.open.len()), (1, 0));
+    }
 }

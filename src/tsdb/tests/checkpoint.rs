@@ -275,6 +275,46 @@ fn a_series_that_has_stopped_has_its_chunk_closed_by_a_checkpoint() {
     assert_eq!(all(&open(dir.path(), &clock)), want);
 }
 
+/// How many samples each closed chunk of a series has.
+fn closed(db: &Db, slot: u32) -> Vec<usize> {
+    db.shared.read_head().at(slot).unwrap().closed.iter().map(|c| c.sample_count()).collect()
+}
+
+#[test]
+fn chunks_of_living_series_get_full_while_the_log_stays_short() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at_ms(T0)));
+    // Eight commits make a checkpoint of a quiet store worth it.
+    let db = Db::open(dir.path(), Options { checkpoint_log_bytes: 4 << 10, ..options(&clock) }).unwrap();
+    let (mut checkpoints, mut before) = (0, 0);
+    let place = || fs::metadata(dir.path().join("checkpoint")).map_or(0, |m| m.len());
+    for n in 0..250i64 {
+        let t = T0 + n * 15_000;
+        clock.set_ms(t);
+        put(&db, 0, t, n as f64);
+        if n % 4 == 0 {
+            put(&db, 1, t, n as f64);
+        }
+        // Fifteen seconds without a sample, as the upkeep sees them.
+        for second in 1..15 {
+            clock.set_ms(t + second * 1000);
+            db.maintain().unwrap();
+        }
+        checkpoints += usize::from(place() != before);
+        before = place();
+        let log: u64 =
+            fs::read_dir(dir.path().join("wal")).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
+        assert!(log < 1024, "{log} bytes of log");
+    }
+    assert!(checkpoints > 20, "{checkpoints} checkpoints");
+    assert_eq!((closed(&db, 0), closed(&db, 1)), (vec![240], vec![]));
+    // Both end: what is left is closed when that is sure, without a further sample.
+    for second in 15..300 {
+        clock.set_ms(T0 + 249 * 15_000 + second * 1000);
+        db.maintain().unwrap();
+    }
+    assert_eq!((closed(&db, 0), closed(&db, 1)), (vec![240], vec![63]));
+}
+
 #[test]
 fn a_quiet_store_closes_its_chunks_early_and_blocks_join_them() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at_ms(T0)));
@@ -284,10 +324,13 @@ fn a_quiet_store_closes_its_chunks_early_and_blocks_join_them() {
         clock.set_ms(T0 + n * 15_000);
         put(&db, 0, T0 + n * 15_000, n as f64);
         if n % 60 == 59 {
+            // Nobody knows yet that no more will come.
+            clock.set_ms(T0 + n * 15_000 + 61_000);
             for _ in 0..8 {
                 db.maintain().unwrap();
             }
             assert!(segment::list(&dir.path().join("wal")).unwrap().len() <= 1);
+            assert_eq!(closed(&db, 0), vec![60; n as usize / 60 + 1]);
         }
     }
     let want = all(&db);

@@ -1,5 +1,6 @@
 //! What is taken while the log of before the start is replayed.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::{T0, content, histogram, labels, open, options, put};
 use crate::exec::clock::ManualClock;
 use crate::model::{Exemplar, Labels, Matcher, Metadata, MetricType};
-use crate::tsdb::filenames::CHECKPOINT_FILE;
+use crate::tsdb::filenames::{CHECKPOINT_FILE, CHUNKS_FILE, HEAD_DIR};
+use crate::tsdb::head::closed::Closed;
 use crate::tsdb::replay::samples;
 use crate::tsdb::replay::series::Log;
 use crate::tsdb::self_metrics::REFUSED;
@@ -266,4 +268,48 @@ fn samples_of_a_series_whose_definition_was_lost_go_to_no_other() {
     assert_eq!(content(&db, i64::MIN, i64::MAX), want);
     drop(db);
     assert_eq!(content(&open(dir.path(), &clock), i64::MIN, i64::MAX), want);
+}
+
+#[test]
+fn chunks_that_get_full_in_a_replay_go_into_files_and_blocks_pack_them() {
+    const SERIES: usize = 1500;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at_ms(T0 + RANGE));
+    let db = open(dir.path(), &clock);
+    for n in 0..245 {
+        let mut a = db.appender();
+        for i in 0..SERIES {
+            let r = a.series(&labels(i)).unwrap();
+            a.float(r, T0 + n * 15_000, (n * i as i64 % 1000) as f64, 0).unwrap();
+        }
+        a.commit().unwrap();
+    }
+    let want = content(&db, i64::MIN, i64::MAX);
+    drop(db);
+    let db = open(dir.path(), &clock);
+    let (mut in_files, mut in_memory) = (0, 0);
+    for slot in 0..SERIES as u32 {
+        for c in &db.shared.read_head().at(slot).unwrap().closed {
+            match c {
+                Closed::File(_) => in_files += 1,
+                Closed::Memory(_) => in_memory += 1,
+            }
+        }
+    }
+    assert_eq!(in_files + in_memory, SERIES);
+    assert!(in_files >= 1024, "{in_files} in files, {in_memory} in memory");
+    assert_eq!(content(&db, i64::MIN, i64::MAX), want);
+    // The files count only with the next checkpoint; without one the log has it all.
+    drop(db);
+    let db = open(dir.path(), &clock);
+    assert_eq!(content(&db, i64::MIN, i64::MAX), want);
+    let unpacked: u64 =
+        fs::read_dir(dir.path().join(HEAD_DIR)).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
+    clock.set_ms(T0 + 2 * RANGE);
+    put(&db, 0, T0 + 2 * RANGE, 1.0);
+    db.maintain().unwrap();
+    assert_eq!(content(&db, i64::MIN, T0 + RANGE), want);
+    let block = fs::read_dir(dir.path().join("blocks")).unwrap().next().unwrap().unwrap().path();
+    let packed = fs::metadata(block.join(CHUNKS_FILE)).unwrap().len();
+    assert!(packed < unpacked / 2, "{packed} bytes in the block, {unpacked} in the files of the head");
 }
