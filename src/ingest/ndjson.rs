@@ -71,34 +71,31 @@ fn try_push(intake: &Intake, fields: &Request, request: &LogRequest<'_>) -> Resu
             continue;
         }
         let text = String::from_utf8_lossy(line);
-        let record = match decode(&text, &fields.names) {
-            Ok(r) => r,
+        match decode(&text, &fields.names) {
+            Ok(record) => {
+                let labels = match &last_labels {
+                    Some((pairs, labels)) if *pairs == record.labels => labels.clone(),
+                    _ => {
+                        let mut builder = fields.labels.to_builder();
+                        for (n, v) in &record.labels {
+                            builder.set(&crate::logs::detect::valid_name(n), v.as_str());
+                        }
+                        let labels = builder.build();
+                        last_labels = Some((record.labels, labels.clone()));
+                        labels
+                    }
+                };
+                builder.stream(labels);
+                let metadata = record.metadata.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+                // Records without a time keep their order, and equal ones stay apart.
+                builder.entry(record.timestamp.unwrap_or(now_ns + i as i64), &record.line, metadata);
+            }
             Err(_) if fields.plain_text && !text.starts_with('{') => {
                 builder.stream(fields.labels.clone());
                 builder.entry(now_ns + i as i64, &text, std::iter::empty::<(&str, &str)>());
-                continue;
             }
-            Err(e) => {
-                builder.refuse("unreadable_line", format!("line {}: {e}", i + 1));
-                continue;
-            }
-        };
-        let labels = match &last_labels {
-            Some((pairs, labels)) if *pairs == record.labels => labels.clone(),
-            _ => {
-                let mut builder = fields.labels.to_builder();
-                for (n, v) in &record.labels {
-                    builder.set(&crate::logs::detect::valid_name(n), v.as_str());
-                }
-                let labels = builder.build();
-                last_labels = Some((record.labels, labels.clone()));
-                labels
-            }
-        };
-        builder.stream(labels);
-        let metadata = record.metadata.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-        // Records without a time keep their order, and equal ones stay apart.
-        builder.entry(record.timestamp.unwrap_or(now_ns + i as i64), &record.line, metadata);
+            Err(e) => builder.refuse("unreadable_line", format!("line {}: {e}", i + 1)),
+        }
         if builder.bytes() >= BATCH_BYTES {
             let pushed = intake.push(request.sender, std::mem::replace(&mut builder, intake.batch()))?;
             problems.extend(PushError::of_refusals(&pushed));

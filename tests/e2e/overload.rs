@@ -82,7 +82,7 @@ async fn the_worst_queries_at_once_leave_the_server_well() {
          static_configs: [{{targets: ['{target}']}}]}}]\n"
     );
     let memory = format!("--query.max-memory={MEMORY_MIB}MiB");
-    let server = Server::start_with_flags(&config, &[&memory, "--query.timeout=10s"]).await;
+    let server = Server::start_with_flags(&config, &[&memory, "--query.timeout=40s"]).await;
     let t = now_ms();
     fill(&server, t).await;
     let up = "count_over_time(up{job=\"beats\"}[1m]) > 2";
@@ -199,6 +199,6 @@ async fn a_query_ends_when_its_client_has_gone() {
     assert!(asked.await.unwrap(), "the query was answered before its client went away");
     let gone = Instant::now();
     eventually("the query has ended", 10, async || (!running().await).then_some(())).await;
-    // Mostly below 50 ms; the test machine is busy.
-    assert!(gone.elapsed() < Duration::from_secs(2), "{:?}", gone.elapsed());
+    // Mostly below 50 ms, where the query by itself would go on for minutes; a test machine may be slow.
+    assert!(gone.elapsed() < Duration::from_secs(15), "{:?}", gone.elapsed());
 }
