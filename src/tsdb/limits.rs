@@ -25,8 +25,8 @@ pub(crate) const REST_ROUNDS: u32 = 121;
 /// Samples from which an open chunk is closed by a checkpoint while nobody writes: packed it takes half the space, and blocks put short
 /// chunks together again.
 pub(crate) const EARLY_SAMPLES: u16 = 60;
-/// The same for a series that has stopped: little will be put together, and an open chunk is larger already with so many.
-pub(crate) const STOPPED_SAMPLES: u16 = 20;
+/// The same for a series that has stopped: nothing will be put together, and an open chunk is as large as a packed one with so many.
+pub(crate) const STOPPED_SAMPLES: u16 = 10;
 /// A series has stopped when the store has samples that are newer by so many of its own intervals.
 pub(crate) const STOPPED_INTERVALS: i64 = 4;
 /// Metric families whose metadata is kept; far more than any fleet has, but an end to abuse.
