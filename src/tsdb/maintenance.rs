@@ -166,8 +166,9 @@ fn cover_log(shared: &Shared, upkeep: &mut Upkeep, cut: bool) -> Result<(), Erro
     let grown = uncovered >= enough.max(upkeep.checkpoint_bytes);
     let quiet = upkeep.quiet_rounds >= QUIET_ROUNDS && uncovered >= enough / QUIET_SHARE;
     upkeep.retry.owed |= cut;
-    if upkeep.quiet_rounds > 0 && upkeep.quiet_rounds.is_multiple_of(REST_ROUNDS) {
-        // When it became quiet it was too early to tell, and no other reason for a checkpoint may come for long.
+    // When it becomes quiet; later again, for then it was too early to tell of some. No other reason for a checkpoint may come for long.
+    let rounds = upkeep.quiet_rounds;
+    if rounds == QUIET_ROUNDS || (rounds > 0 && rounds.is_multiple_of(REST_ROUNDS)) {
         let (closed, series) = close_resting(shared, upkeep, rate)?;
         upkeep.retry.owed |= closed > 0 && closed >= series / QUIET_SHARE;
     }

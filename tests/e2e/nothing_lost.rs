@@ -288,10 +288,11 @@ alertmanager:
         server.crash_and_restart().await;
         downs.push((killed, Instant::now()));
     }
-    // The end: everything fires, then, in the whole run, everything resolves; in the short one what is posted does.
-    for firing in [true, false] {
-        let concerned = |a: &Alert| firing || whole || !a.by_rule;
-        for alert in run.alerts.iter_mut().filter(|a| concerned(a) && a.firing != firing) {
+    // The end: everything that is under way is told, for a repeat of the state before last says nothing of a new one. Then everything
+    // fires, then, in the whole run, everything resolves; in the short one what is posted does.
+    for goal in [None, Some(true), Some(false)] {
+        let concerned = |a: &Alert| goal.is_some_and(|firing| a.firing != firing && (firing || whole || !a.by_rule));
+        for alert in run.alerts.iter_mut().filter(|a| concerned(a)) {
             alert.go_over();
         }
         let since = Instant::now();
