@@ -151,8 +151,8 @@ async fn the_worst_queries_at_once_leave_the_server_well() {
         }
     }
     println!("{took:?}, memory before {before} MiB, at most {peak} MiB");
-    // The budget, and half as much again for what the allocator has not given back yet and for requests and answers under way.
-    assert!(peak <= before + MEMORY_MIB * 3 / 2, "{before} MiB before, {peak} MiB at most");
+    // The budget, and as much again for what the allocator has not given back yet and for requests and answers under way.
+    assert!(peak <= before + 2 * MEMORY_MIB, "{before} MiB before, {peak} MiB at most");
 
     // What is too much for one query says so when it is asked alone.
     let span = [("start", start.to_string()), ("end", end.to_string())];
